@@ -1,0 +1,292 @@
+//! Whether a guest can run on a host.
+
+use core::fmt;
+
+use selfsame_xstate::ComponentSet;
+
+use crate::feature::{Offer, Relation};
+use crate::finding::What;
+use crate::host::Host;
+use crate::leaves::Leaves;
+use crate::model::{FIRST_MSR_WORD, WORDS};
+use crate::place::{Place, Word};
+use crate::policy::Policy;
+use crate::regs::Regs;
+use crate::rule::Rule;
+use crate::table::{self, NUMBERS, leaf_01};
+use crate::value::Value;
+use crate::vendor::VendorName;
+
+/// A guest and a host of the same kind, to be held against each other.
+///
+/// ```
+/// use selfsame_cpuid::{Check, Host, Kind, Leaves, Policy, Trims};
+///
+/// let host = Host::from_hardware(&Leaves::new(), Kind::Kvm, &Trims::NONE);
+/// let mut guest = host.default().clone();
+/// assert!(Check::new(&guest, &host).is_accepted());
+///
+/// guest.leaves.set(7, 0, selfsame_cpuid::Regs::new(0, 1 << 5, 0, 0))?; // AVX2
+/// let check = Check::new(&guest, &host);
+/// assert!(!check.is_accepted());
+/// check.refusals(|refusal| assert_eq!(refusal.what.to_string(), "avx2"));
+/// # Ok::<(), selfsame_cpuid::OutsideModel>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Check<'a> {
+    guest: &'a Policy,
+    host: &'a Host,
+}
+
+/// One side's part in a refusal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Side {
+    /// A bit.
+    Bit(bool),
+    /// A number.
+    Number(u32),
+    /// A vendor.
+    Vendor(VendorName),
+    /// A component's size and offset.
+    Place {
+        /// Bytes that it takes.
+        size_bytes: u32,
+        /// Bytes before it in the standard format.
+        offset_bytes: u32,
+    },
+    /// A kind of guest.
+    Kind(crate::feature::Kind),
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bit(true) => f.write_str("yes"),
+            Self::Bit(false) => f.write_str("no"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Vendor(name) => write!(f, "{name}"),
+            Self::Place { size_bytes, offset_bytes } => write!(f, "{size_bytes}@{offset_bytes:#x}"),
+            Self::Kind(kind) => write!(f, "{kind}"),
+        }
+    }
+}
+
+/// One reason why a guest cannot run on a host, or should not.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Refusal {
+    /// What it is about.
+    pub what: What,
+    /// The rule.
+    pub rule: Rule,
+    /// What the guest has.
+    pub guest: Side,
+    /// What the host has.
+    pub host: Side,
+    /// Why, as far as the table knows more than the rule says.
+    pub reason: Reason,
+}
+
+/// Why a refusal is one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Reason {
+    /// As the rule says.
+    Rule(Rule),
+    /// The row of the table says why.
+    Row(&'static str),
+    /// A feature without a name: nobody knows that it is harmless.
+    Unnamed,
+    /// The host has the feature but does not give it, for want of this one.
+    For(Place),
+    /// The host has the feature but takes it from its guests.
+    Hidden,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Rule(rule) => f.write_str(rule.meaning()),
+            Self::Row(reason) => f.write_str(reason),
+            Self::Unnamed => {
+                f.write_str("no manual known here names this bit, so nobody knows that the guest can do without")
+            }
+            Self::For(needs) => write!(f, "the host has it but lacks {}, which it needs", What::Feature(needs)),
+            Self::Hidden => {
+                f.write_str("the host has it but takes it from its guests (cpuid= words, or a rule for its model)")
+            }
+        }
+    }
+}
+
+impl<'a> Check<'a> {
+    /// Holds a guest's policy against a host.
+    pub const fn new(guest: &'a Policy, host: &'a Host) -> Self {
+        Self { guest, host }
+    }
+
+    /// Whether the guest can run on the host: there is no refusal. Does not look for findings, allocates nothing.
+    pub fn is_accepted(&self) -> bool {
+        let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
+        self.guest.kind == self.host.kind()
+            && missing_bits(guest, host) == 0
+            && !misses_a_default_one(guest, host)
+            && numbers().all(|row| accepts(row, guest, host))
+            && states_agree(guest, host)
+    }
+
+    /// Calls `refused` for every reason why the guest cannot run on the host, in the order of places.
+    pub fn refusals(&self, mut refused: impl FnMut(Refusal)) {
+        let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
+        if self.guest.kind != self.host.kind() {
+            refused(Refusal {
+                what: What::Name("kind"),
+                rule: Rule::Equal,
+                guest: Side::Kind(self.guest.kind),
+                host: Side::Kind(self.host.kind()),
+                reason: Reason::Rule(Rule::Equal),
+            });
+        }
+        self.refused_numbers(&mut refused);
+        let vmx = guest.is_set(leaf_01::VMX);
+        for word in Word::all() {
+            let at = word.index();
+            let (mine, theirs) = (guest.word(word), host.word(word));
+            let mut bits = mine & !theirs & table::REFUSED.get(at).copied().unwrap_or_default();
+            // The answer for controls that are 1 by default lies in the low half, inverted.
+            if vmx && at > FIRST_MSR_WORD && table::CONTROLS.get(at).copied().flatten().is_some() {
+                let low = Word::from_index(at - 1);
+                bits |= !guest.word(low) & host.word(low) & table::DEFAULT_ONE.get(at - 1).copied().unwrap_or_default();
+            }
+            for place in (0..32).filter(|bit| bits >> bit & 1 == 1).filter_map(|bit| Place::new(word, bit)) {
+                refused(self.missing(place));
+            }
+        }
+        self.refused_states(&mut refused);
+    }
+
+    /// Calls `found` for what the host needs and the guest does not know of. With `--strict` these are refusals.
+    pub fn unsafe_here(&self, mut found: impl FnMut(Refusal)) {
+        let (guest, host) = (&self.guest.leaves, &self.host.default().leaves);
+        for word in Word::all() {
+            let at = word.index();
+            let bits = host.word(word) & !guest.word(word) & table::ANY.get(at).copied().unwrap_or_default();
+            for place in (0..32).filter(|bit| bits >> bit & 1 == 1).filter_map(|bit| Place::new(word, bit)) {
+                let reason = table::feature_at(place).map_or(Reason::Unnamed, |row| Reason::Row(row.reason));
+                let (guest, host) = (Side::Bit(false), Side::Bit(true));
+                found(Refusal { what: What::Feature(place), rule: Rule::UnsafeHere, guest, host, reason });
+            }
+        }
+    }
+
+    fn refused_numbers(&self, refused: &mut impl FnMut(Refusal)) {
+        let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
+        let mut is_vendor_refused = false;
+        for row in numbers().filter(|row| !accepts(row, guest, host)) {
+            let is_vendor =
+                row.word == table::VENDOR[0] || row.word == table::VENDOR[1] || row.word == table::VENDOR[2];
+            if is_vendor && core::mem::replace(&mut is_vendor_refused, true) {
+                continue;
+            }
+            let (mine, theirs) = (row.get(guest.word(row.word)), row.get(host.word(row.word)));
+            let (what, mine, theirs) = if is_vendor {
+                (What::Name("vendor"), Side::Vendor(guest.vendor_name()), Side::Vendor(host.vendor_name()))
+            } else {
+                (What::Value(row.name), Side::Number(mine), Side::Number(theirs))
+            };
+            let rule = match row.relation {
+                Relation::Min => Rule::Min,
+                Relation::Max => Rule::Max,
+                _ => Rule::Equal,
+            };
+            refused(Refusal { what, rule, guest: mine, host: theirs, reason: Reason::Row(row.reason) });
+        }
+    }
+
+    fn refused_states(&self, refused: &mut impl FnMut(Refusal)) {
+        let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
+        let beyond = guest.xss().minus(host.xss());
+        for component in beyond {
+            let what = What::Components(ComponentSet::EMPTY.with(component));
+            let reason = Reason::Rule(Rule::XssBeyondHost);
+            let (guest, host) = (Side::Bit(true), Side::Bit(false));
+            refused(Refusal { what, rule: Rule::XssBeyondHost, guest, host, reason });
+        }
+        let states = guest.xcr0().union(guest.xss()).intersection(host.xcr0().union(host.xss()));
+        for component in states.minus(ComponentSet::LEGACY) {
+            let index = u32::from(component.index());
+            let (mine, theirs) = (guest.get(0xd, index), host.get(0xd, index));
+            if !is_same_row(mine, theirs) {
+                let side = |row: Regs| Side::Place { size_bytes: row.eax, offset_bytes: row.ebx };
+                refused(Refusal {
+                    what: What::Components(ComponentSet::EMPTY.with(component)),
+                    rule: Rule::Layout,
+                    guest: side(mine),
+                    host: side(theirs),
+                    reason: Reason::Rule(Rule::Layout),
+                });
+            }
+        }
+    }
+
+    /// Why the host does not give the bit at `place`.
+    fn missing(&self, place: Place) -> Refusal {
+        let (rule, reason) = match table::feature_at(place) {
+            None => (Rule::NotOnHost, Reason::Unnamed),
+            Some(row) if row.offer_to(self.host.kind()) == Offer::Never => (Rule::OfferNever, Reason::Row(row.reason)),
+            Some(row) if self.host.raw().contains(place) => {
+                let given = self.host.max().features();
+                match row.needs.iter().find(|&&needs| !given.contains(needs)) {
+                    Some(&needs) => (Rule::Prerequisite, Reason::For(needs)),
+                    None => (Rule::NotOnHost, Reason::Hidden),
+                }
+            }
+            Some(_) => (Rule::NotOnHost, Reason::Rule(Rule::NotOnHost)),
+        };
+        Refusal { what: What::Feature(place), rule, guest: Side::Bit(true), host: Side::Bit(false), reason }
+    }
+}
+
+/// The bits, of those that a check refuses, that the guest has and the host lacks; zero if none.
+fn missing_bits(guest: &Leaves, host: &Leaves) -> u32 {
+    let words: &[u32; WORDS] = &guest.words;
+    let both = words.iter().zip(&host.words).zip(&table::REFUSED);
+    both.fold(0, |missing, ((guest, host), refused)| missing | (guest & !host & refused))
+}
+
+/// Whether the host's VMX must keep at 1 a control that the guest believes may be 0.
+fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
+    guest.is_set(leaf_01::VMX)
+        && guest.words.iter().zip(&host.words).zip(&table::DEFAULT_ONE).fold(0, |m, ((g, h), one)| m | (!g & h & one))
+            != 0
+}
+
+/// The fields that compare as numbers.
+fn numbers() -> impl Iterator<Item = &'static Value> {
+    NUMBERS.iter()
+}
+
+fn accepts(row: &Value, guest: &Leaves, host: &Leaves) -> bool {
+    let (guest, host) = (row.get(guest.word(row.word)), row.get(host.word(row.word)));
+    match row.relation {
+        Relation::Min => guest <= host,
+        Relation::Max => guest >= host,
+        _ => guest == host,
+    }
+}
+
+/// Whether every component of the guest lies on the host where the guest believes it.
+fn states_agree(guest: &Leaves, host: &Leaves) -> bool {
+    let states = guest.xcr0().union(guest.xss());
+    guest.xss().is_subset_of(host.xss())
+        && states.minus(ComponentSet::LEGACY).iter().all(|component| {
+            let index = u32::from(component.index());
+            is_same_row(guest.get(0xd, index), host.get(0xd, index))
+        })
+}
+
+/// Whether two rows of leaf 0xD describe the same place: size, offset and class. What a row says of compaction and XFD
+/// is shown only with those features.
+const fn is_same_row(guest: Regs, host: Regs) -> bool {
+    guest.eax == host.eax && guest.ebx == host.ebx && guest.ecx & 1 == host.ecx & 1
+}

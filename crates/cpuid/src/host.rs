@@ -1,0 +1,231 @@
+//! One host: what its hardware is, and what a hypervisor on it can and does give to guests of one kind.
+
+use selfsame_xstate::{ComponentSet, Geometry, Offsets};
+
+use crate::closure::{self, Lack, close, states_of};
+use crate::feature::Kind;
+use crate::featureset::Featureset;
+use crate::finding::Finding;
+use crate::leaves::Leaves;
+use crate::model::WORDS;
+use crate::place::{Place, Word};
+use crate::policy::Policy;
+use crate::quirk;
+use crate::rebuild::{self, Floor, rebuild};
+use crate::table::{self, Plan, leaf_01, leaf_80000001, plan_of};
+use crate::trim::Trims;
+use crate::vendor::Vendor;
+
+/// A host as one kind of guest meets it.
+///
+/// *Raw* is what the CPU says; *maximum* is what a guest may have here that saw it elsewhere before; *default* is what a
+/// new guest sees. Levelling is defined over defaults, acceptance over maxima.
+///
+/// ```
+/// use selfsame_cpuid::{Host, Kind, Leaves, Regs, Trims, feature};
+///
+/// let mut raw = Leaves::new();
+/// raw.set(0, 0, Regs::new(1, 0x756e_6547, 0x6c65_746e, 0x4965_6e69))?;
+/// raw.set(1, 0, Regs::new(0x506e3, 0x0001_0800, 0, 0x1 | 1 << 23))?;
+/// let host = Host::from_hardware(&raw, Kind::Kvm, &Trims::NONE);
+/// let mmx = feature("mmx").unwrap().place;
+/// assert!(host.default().features().contains(mmx));
+/// # Ok::<(), selfsame_cpuid::OutsideModel>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Host {
+    raw: Featureset,
+    max: Policy,
+    default: Policy,
+}
+
+impl Host {
+    /// Derives a host from what its hardware says, with `trims` as its administrator's command line.
+    pub fn from_hardware(raw: &Leaves, kind: Kind, trims: &Trims) -> Self {
+        let hardware = Hardware::of(raw, trims);
+        Self { raw: raw.features(), max: hardware.max(kind, trims), default: hardware.default_policy(kind, trims) }
+    }
+
+    /// Takes what a hypervisor offers as the host's maximum and default for the policy's kind of guest.
+    pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
+        let hardware = Hardware::of_offered(offered, kind, trims);
+        let policy = Policy { kind, topology: None, leaves: hardware.leaves };
+        Self { raw: offered.features(), max: policy.clone(), default: policy }
+    }
+
+    /// The features that the hardware has, or that were offered.
+    pub const fn raw(&self) -> &Featureset {
+        &self.raw
+    }
+
+    /// What a guest may have here.
+    pub const fn max(&self) -> &Policy {
+        &self.max
+    }
+
+    /// What a new guest sees here.
+    pub const fn default(&self) -> &Policy {
+        &self.default
+    }
+
+    /// The kind of guest that the host is seen for.
+    pub const fn kind(&self) -> Kind {
+        self.max.kind
+    }
+}
+
+/// The hardware of a host, freed from what is not the CPU's: the *host policy*.
+struct Hardware {
+    leaves: Leaves,
+    set: Featureset,
+    geometry: Geometry,
+}
+
+impl Hardware {
+    fn of(raw: &Leaves, trims: &Trims) -> Self {
+        let mut leaves = raw.clone();
+        rebuild::clear_what_is_not_the_cpus(&mut leaves);
+        let mut set = leaves.features();
+        set.remove(leaf_01::HYPERVISOR);
+        if is_syscall_hidden(raw) {
+            set.insert(leaf_80000001::SYSCALL);
+        }
+        trims.apply_to_host(&mut leaves, &mut set);
+        let geometry = usable_geometry(raw, raw.vendor());
+        close(&mut set, geometry.components(), |_, _| {});
+        rebuild(&mut leaves, &set, &geometry, Floor::default());
+        Self { leaves, set, geometry }
+    }
+
+    fn of_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
+        let mut leaves = offered.clone();
+        let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
+        rebuild::clear_what_is_not_the_cpus(&mut leaves);
+        for (leaf, regs) in hypervisor {
+            let _ = leaves.set(leaf, 0, regs);
+        }
+        let mut set = leaves.features();
+        trims.apply_to_host(&mut leaves, &mut set);
+        trims.apply_to_guest(kind, &mut leaves, &mut set);
+        let geometry = usable_geometry(offered, offered.vendor());
+        close(&mut set, geometry.components(), |_, _| {});
+        rebuild(&mut leaves, &set, &geometry, Floor::default());
+        Self { leaves, set, geometry }
+    }
+
+    fn max(&self, kind: Kind, trims: &Trims) -> Policy {
+        let plan = plan_of(kind);
+        let given =
+            masked(&self.set, |w| plan.hardware[w] | plan.request[w]) | whole(plan, |p| &p.made) | self.anywhere(kind);
+        self.policy(kind, trims, given, quirk::widen_max, |_| false)
+    }
+
+    fn default_policy(&self, kind: Kind, trims: &Trims) -> Policy {
+        let plan = plan_of(kind);
+        let given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
+            | whole(plan, |p| &p.made)
+            | (trims.requested(kind) & masked(&self.set, |w| plan.request[w]));
+        self.policy(kind, trims, given, quirk::narrow_default, quirk::is_rsba_known)
+    }
+
+    /// What may be set on this host without hardware: some bits mean something on one vendor's CPUs only.
+    fn anywhere(&self, kind: Kind) -> Featureset {
+        let mut set = whole(plan_of(kind), |p| &p.anywhere);
+        quirk::keep_vendors_own(self.leaves.vendor(), &mut set);
+        set
+    }
+
+    fn policy(
+        &self,
+        kind: Kind,
+        trims: &Trims,
+        mut set: Featureset,
+        quirk: fn(&Leaves, &Featureset, Kind, &mut Featureset),
+        is_rsba_settled: fn(&Featureset) -> bool,
+    ) -> Policy {
+        let mut leaves = self.leaves.clone();
+        let plan = plan_of(kind);
+        for ((word, hardware), named) in leaves.words.iter_mut().zip(&plan.hardware).zip(&table::NAMED) {
+            *word &= hardware | named;
+        }
+        quirk(&self.leaves, &self.set, kind, &mut set);
+        trims.apply_to_guest(kind, &mut leaves, &mut set);
+        let is_unsafe = is_rsba_settled(&set);
+        close(&mut set, self.geometry.components(), |_, _| {});
+        quirk::settle_rsba(is_unsafe, kind, &mut set);
+        rebuild(&mut leaves, &set, &self.geometry, Floor::default());
+        Policy { kind, topology: None, leaves }
+    }
+}
+
+fn masked(set: &Featureset, mask: impl Fn(usize) -> u32) -> Featureset {
+    let mut words = [0; WORDS];
+    for (at, (word, &bits)) in words.iter_mut().zip(set.words()).enumerate() {
+        *word = bits & mask(at);
+    }
+    Featureset::from_words(words)
+}
+
+fn whole(plan: &Plan, part: fn(&Plan) -> &[u32; WORDS]) -> Featureset {
+    Featureset::from_words(*part(plan))
+}
+
+/// Whether the dump was taken by 32-bit code on an Intel CPU with LM: SYSCALL shows in 64-bit mode only (SDM vol. 2A,
+/// CPUID, 80000001H EDX bit 11).
+fn is_syscall_hidden(raw: &Leaves) -> bool {
+    raw.vendor().is_intel_like() && raw.is_set(leaf_80000001::LM) && !raw.is_set(leaf_80000001::SYSCALL)
+}
+
+/// The geometry that a host's save areas have: rows that a dump lost are those that all CPUs of the vendor have, and
+/// components without any row are not there.
+fn usable_geometry(raw: &Leaves, vendor: Vendor) -> Geometry {
+    let offsets = if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel };
+    raw.geometry().completed(offsets).0.without_holes()
+}
+
+/// What is odd in the raw leaves of a host, and what deriving a host makes of it.
+///
+/// `found` is called for each finding, in no promised order.
+pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
+    for (word, known) in Word::all().zip(&table::KNOWN) {
+        let bits = raw.word(word) & !known;
+        if bits != 0 {
+            found(Finding::Unnamed { word, bits });
+        }
+    }
+    if is_syscall_hidden(raw) {
+        found(Finding::SyscallHidden);
+    }
+    let mut set = raw.features();
+    let enumerated = raw.xcr0().union(raw.xss());
+    if !set.contains(leaf_01::XSAVE) && !enumerated.is_empty() {
+        found(Finding::StateWithoutXsave { components: enumerated });
+    }
+    let geometry = raw.geometry();
+    for defect in geometry.defects() {
+        found(Finding::Geometry(defect));
+    }
+    let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
+    let (completed, filled) = geometry.completed(offsets);
+    for component in filled {
+        found(Finding::RowFilled { component });
+    }
+    let usable = completed.without_holes();
+    if set.contains(leaf_01::XSAVE) {
+        let user: ComponentSet = usable.user().minus(ComponentSet::LEGACY);
+        let alone = user.minus(states_of(&set));
+        if !alone.is_empty() {
+            found(Finding::StateAlone { components: alone });
+        }
+    }
+    if is_syscall_hidden(raw) {
+        set.insert(leaf_80000001::SYSCALL);
+    }
+    for (row, lack) in closure::lacks(&set, usable.components().union(ComponentSet::LEGACY)) {
+        let feature: Place = row.place;
+        found(match lack {
+            Lack::Feature(needs) => Finding::Orphan { feature, needs },
+            Lack::State(components) => Finding::NoState { feature, components },
+        });
+    }
+}

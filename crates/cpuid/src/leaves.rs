@@ -1,0 +1,199 @@
+//! The values of all leaves and MSRs of the model, dense and in constant time.
+
+use core::fmt;
+
+use selfsame_xstate::{ComponentSet, Geometry};
+
+use crate::featureset::Featureset;
+use crate::model::{self, COMPARED_SLOTS, FIRST_MSR_WORD, MSR_COUNT, MSRS, SLOTS, WORDS};
+use crate::place::{Place, Register, Word};
+use crate::regs::Regs;
+use crate::table;
+use crate::vendor::{Signature, Vendor, VendorName};
+
+const KEPT_SLOTS: usize = SLOTS - COMPARED_SLOTS;
+
+/// What every leaf and MSR of the model reads as. What was never set is zero.
+///
+/// A fixed-size value: no leaf is looked for, and nothing is allocated.
+///
+/// ```
+/// use selfsame_cpuid::{Leaves, Regs};
+///
+/// let mut leaves = Leaves::new();
+/// leaves.set(0x7, 0, Regs::new(2, 0x219c_07ab, 0, 0))?;
+/// assert_eq!(leaves.get(0x7, 0).ebx, 0x219c_07ab);
+/// assert_eq!(leaves.get(0x7, 9), Regs::ZERO);
+/// assert!(leaves.set(0x8, 0, Regs::ZERO).is_err(), "no policy holds leaf 8");
+/// # Ok::<(), selfsame_cpuid::OutsideModel>(())
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+pub struct Leaves {
+    /// The compared slots, register by register, then the halves of the MSRs.
+    pub(crate) words: [u32; WORDS],
+    /// The slots that are only kept.
+    pub(crate) kept: [Regs; KEPT_SLOTS],
+}
+
+/// A leaf, subleaf or MSR that the model does not have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("no policy holds this leaf, subleaf or msr")]
+pub struct OutsideModel;
+
+impl Leaves {
+    /// All zero.
+    pub const fn new() -> Self {
+        Self { words: [0; WORDS], kept: [Regs::ZERO; KEPT_SLOTS] }
+    }
+
+    /// What the leaf reads as; zero outside the model. The subleaf of a leaf without any is ignored.
+    pub fn get(&self, leaf: u32, subleaf: u32) -> Regs {
+        model::slot(leaf, subleaf).map_or(Regs::ZERO, |slot| self.slot(slot))
+    }
+
+    /// Sets what a leaf reads as.
+    ///
+    /// # Errors
+    ///
+    /// The model has no such leaf or subleaf.
+    pub fn set(&mut self, leaf: u32, subleaf: u32, regs: Regs) -> Result<(), OutsideModel> {
+        let slot = model::slot(leaf, subleaf).ok_or(OutsideModel)?;
+        self.set_slot(slot, regs);
+        Ok(())
+    }
+
+    pub(crate) fn slot(&self, slot: usize) -> Regs {
+        match self.words.get(slot * 4..slot * 4 + 4) {
+            Some(&[eax, ebx, ecx, edx]) if slot < COMPARED_SLOTS => Regs { eax, ebx, ecx, edx },
+            _ => slot.checked_sub(COMPARED_SLOTS).and_then(|kept| self.kept.get(kept)).copied().unwrap_or_default(),
+        }
+    }
+
+    pub(crate) fn set_slot(&mut self, slot: usize, regs: Regs) {
+        if slot < COMPARED_SLOTS {
+            if let Some(words) = self.words.get_mut(slot * 4..slot * 4 + 4) {
+                words.copy_from_slice(&regs.to_array());
+            }
+        } else if let Some(kept) = self.kept.get_mut(slot - COMPARED_SLOTS) {
+            *kept = regs;
+        }
+    }
+
+    /// The value of an MSR; `None` outside the model.
+    pub fn msr(&self, index: u32) -> Option<u64> {
+        let at = FIRST_MSR_WORD + model::msr_slot(index)? * 2;
+        Some(u64::from(*self.words.get(at)?) | u64::from(*self.words.get(at + 1)?) << 32)
+    }
+
+    /// Sets the value of an MSR.
+    ///
+    /// # Errors
+    ///
+    /// The model has no such MSR.
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    pub fn set_msr(&mut self, index: u32, value: u64) -> Result<(), OutsideModel> {
+        let at = FIRST_MSR_WORD + model::msr_slot(index).ok_or(OutsideModel)? * 2;
+        for (word, half) in self.words.iter_mut().skip(at).zip([value as u32, (value >> 32) as u32]) {
+            *word = half;
+        }
+        Ok(())
+    }
+
+    /// One word of the model.
+    pub const fn word(&self, word: Word) -> u32 {
+        self.words[word.index()]
+    }
+
+    /// One word of the model, to be changed.
+    pub(crate) const fn word_mut(&mut self, word: Word) -> &mut u32 {
+        &mut self.words[word.index()]
+    }
+
+    /// Whether the bit at `place` is set.
+    pub const fn is_set(&self, place: Place) -> bool {
+        self.word(place.word()) & place.mask() != 0
+    }
+
+    /// The named features that are present.
+    ///
+    /// A VMX control is present where it may be 1 and may be 0: its bit is set in the high half of its MSR (allowed-1)
+    /// and clear in the low half (allowed-0).
+    pub fn features(&self) -> Featureset {
+        let mut words = self.words;
+        for ((word, named), low) in words.iter_mut().zip(&table::NAMED).zip(&table::CONTROLS) {
+            *word &= named;
+            if let Some(low) = low {
+                *word &= !self.words.get(*low as usize).copied().unwrap_or_default();
+            }
+        }
+        Featureset::from_words(words)
+    }
+
+    /// Who made the CPU.
+    pub fn vendor(&self) -> Vendor {
+        Vendor::of(self.get(0, 0))
+    }
+
+    /// The vendor's twelve bytes.
+    pub fn vendor_name(&self) -> VendorName {
+        VendorName::of(self.get(0, 0))
+    }
+
+    /// Family, model and stepping.
+    pub fn signature(&self) -> Signature {
+        Signature::of(self.get(1, 0).eax)
+    }
+
+    /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
+    pub fn xcr0(&self) -> ComponentSet {
+        let regs = self.get(0xd, 0);
+        ComponentSet::from_bits(u64::from(regs.eax) | u64::from(regs.edx) << 32)
+    }
+
+    /// The components that IA32_XSS may enable, leaf 0xD subleaf 1 EDX:ECX.
+    pub fn xss(&self) -> ComponentSet {
+        let regs = self.get(0xd, 1);
+        ComponentSet::from_bits(u64::from(regs.ecx) | u64::from(regs.edx) << 32)
+    }
+
+    /// The XSAVE geometry of leaf 0xD.
+    pub fn geometry(&self) -> Geometry {
+        Geometry::read(|subleaf| self.get(0xd, subleaf).to_array())
+    }
+
+    /// The leaves that are not zero, ascending: leaf, subleaf where there are any, registers.
+    pub fn rows(&self) -> impl Iterator<Item = (u32, Option<u32>, Regs)> + '_ {
+        model::slots()
+            .map(|(leaf, subleaf, slot)| (leaf, subleaf, self.slot(slot)))
+            .filter(|(_, _, regs)| !regs.is_zero())
+    }
+
+    /// The MSRs that are not zero, ascending.
+    pub fn msrs(&self) -> impl Iterator<Item = (u32, u64)> + '_ {
+        MSRS.iter().filter_map(|&index| Some((index, self.msr(index)?))).filter(|&(_, value)| value != 0)
+    }
+
+    /// One register of a leaf, to be changed where the model has it.
+    pub(crate) fn change(&mut self, leaf: u32, subleaf: u32, register: Register, change: impl FnOnce(u32) -> u32) {
+        if let Some(slot) = model::slot(leaf, subleaf) {
+            let mut regs = self.slot(slot);
+            let value = regs.get_mut(register);
+            *value = change(*value);
+            self.set_slot(slot, regs);
+        }
+    }
+}
+
+const _: () = assert!(MSR_COUNT * 2 + COMPARED_SLOTS * 4 == WORDS);
+
+impl Default for Leaves {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Leaves {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.rows()).entries(self.msrs()).finish()
+    }
+}

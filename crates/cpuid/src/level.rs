@@ -1,0 +1,245 @@
+//! Levelling: the CPU that a guest can be given on all hosts of a pool.
+
+use selfsame_xstate::{Component, ComponentSet};
+
+use crate::closure::close;
+use crate::feature::{Kind, Relation};
+use crate::finding::What;
+use crate::leaves::Leaves;
+use crate::model;
+use crate::policy::Policy;
+use crate::quirk;
+use crate::rebuild::{Floor, rebuild};
+use crate::regs::Regs;
+use crate::rule::Rule;
+use crate::table::{self, NUMBERS, leaf_01, plan_of};
+use crate::value::Value;
+use crate::vendor::Signature;
+
+/// Groups of leaves that describe, each taken whole from one host.
+const DESCRIPTIVE: [&[u32]; 7] = [
+    &[0x2],
+    &[0x4],
+    &[0x18],
+    &[0x8000_0002, 0x8000_0003, 0x8000_0004],
+    &[0x8000_0005, 0x8000_0006],
+    &[0x8000_0019],
+    &[0x8000_001d],
+];
+
+/// Folds default policies, one after another, into the level of their hosts.
+///
+/// Fixed in size: nothing is allocated, however many hosts there are. The order of hosts does not matter.
+///
+/// ```
+/// use selfsame_cpuid::{Kind, Leveller, Policy, Regs};
+///
+/// let mut a = Policy::empty(Kind::Kvm);
+/// a.leaves.set(0, 0, Regs::new(1, 0x756e_6547, 0x6c65_746e, 0x4965_6e69))?;
+/// let mut leveller = Leveller::new(Kind::Kvm);
+/// leveller.add("a", &a);
+/// leveller.add("b", &a);
+/// assert!(leveller.finish().is_ok());
+/// # Ok::<(), selfsame_cpuid::OutsideModel>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Leveller<'a> {
+    kind: Kind,
+    count: usize,
+    leaves: Leaves,
+    described_by: [&'a str; DESCRIPTIVE.len()],
+    disagreement: Disagreement,
+    floor: Floor,
+}
+
+/// What the hosts of a pool must agree on and do not.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Disagreement {
+    values: u64,
+    states: ComponentSet,
+    is_empty: bool,
+}
+
+impl Disagreement {
+    /// What the hosts disagree on: the subject and its rule. An empty pool has nothing to agree on and no level.
+    pub fn iter(&self) -> impl Iterator<Item = (What, Rule)> + '_ {
+        let values = NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1);
+        let states = self.states.iter().map(|c| (What::Components(ComponentSet::EMPTY.with(c)), Rule::Layout));
+        let empty = self.is_empty.then_some((What::Name("hosts"), Rule::Malformed));
+        values.map(|(_, row)| (What::Value(row.name), Rule::Equal)).chain(states).chain(empty)
+    }
+
+    /// The values on which the hosts disagree.
+    pub fn values(&self) -> impl Iterator<Item = &'static Value> + '_ {
+        NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1).map(|(_, row)| row)
+    }
+
+    /// The state components that lie in different places.
+    pub const fn states(&self) -> ComponentSet {
+        self.states
+    }
+}
+
+const _: () = assert!(NUMBERS.len() <= 64);
+
+impl<'a> Leveller<'a> {
+    /// Begins a level for guests of `kind`.
+    pub const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            count: 0,
+            leaves: Leaves::new(),
+            described_by: [""; DESCRIPTIVE.len()],
+            disagreement: Disagreement { values: 0, states: ComponentSet::EMPTY, is_empty: false },
+            floor: Floor { basic: 0, leaf_7: 0, extended: 0 },
+        }
+    }
+
+    /// Keeps the level's highest leaves from falling below what a running guest saw.
+    pub fn keep_leaves_of(&mut self, running: &Policy) {
+        self.floor = self.floor.max(Floor::of(&running.leaves));
+    }
+
+    /// Adds a host by its name and its default policy.
+    pub fn add(&mut self, name: &'a str, host: &Policy) {
+        if self.count == 0 {
+            self.leaves = host.leaves.clone();
+            self.described_by = [name; DESCRIPTIVE.len()];
+        } else {
+            self.fold_words(&host.leaves);
+            self.fold_states(&host.leaves);
+            self.fold_descriptions(name, &host.leaves);
+        }
+        self.count += 1;
+    }
+
+    fn fold_words(&mut self, host: &Leaves) {
+        for (i, row) in NUMBERS.iter().enumerate() {
+            let (mine, theirs) = (row.get(self.leaves.word(row.word)), row.get(host.word(row.word)));
+            let levelled = match row.relation {
+                Relation::Min => mine.min(theirs),
+                Relation::Max => mine.max(theirs),
+                _ => {
+                    self.disagreement.values |= u64::from(mine != theirs) << i;
+                    mine
+                }
+            };
+            let word = self.leaves.word_mut(row.word);
+            *word = row.set(*word, levelled);
+        }
+        let signatures = [self.leaves.get(1, 0).eax, host.get(1, 0).eax];
+        let plan = plan_of(self.kind);
+        let words = self.leaves.words.iter_mut().zip(&host.words);
+        for ((mine, theirs), (and, or)) in words.zip(plan.and.iter().zip(&plan.or)) {
+            *mine = (*mine & !(and | or)) | (*mine & theirs & and) | ((*mine | theirs) & or);
+        }
+        let least = signatures.into_iter().min_by_key(|&eax| (Signature::of(eax), eax)).unwrap_or_default();
+        if let Some(eax) = self.leaves.words.get_mut(table::SIGNATURE.index()) {
+            *eax = least;
+        }
+    }
+
+    /// Keeps the row of each component that any host has. Rows must agree in size and offset.
+    fn fold_states(&mut self, host: &Leaves) {
+        for component in (2..=62).filter_map(Component::new) {
+            let Some(slot) = model::slot(0xd, u32::from(component.index())) else { continue };
+            let (mine, theirs) = (self.leaves.slot(slot), host.slot(slot));
+            if theirs.eax == 0 {
+                continue;
+            }
+            if mine.eax == 0 {
+                self.leaves.set_slot(slot, theirs);
+            } else if (mine.eax, mine.ebx) != (theirs.eax, theirs.ebx) {
+                self.disagreement.states.insert(component);
+            } else {
+                self.leaves.set_slot(slot, Regs { ecx: mine.ecx | theirs.ecx, ..mine });
+            }
+        }
+    }
+
+    fn fold_descriptions(&mut self, name: &'a str, host: &Leaves) {
+        for (group, described_by) in DESCRIPTIVE.iter().zip(&mut self.described_by) {
+            let slots = || {
+                group.iter().flat_map(|&leaf| {
+                    (0..16).map_while(move |subleaf| model::slot(leaf, subleaf)).take(subleaves(leaf))
+                })
+            };
+            let is_there = |leaves: &Leaves| slots().any(|slot| !leaves.slot(slot).is_zero());
+            let is_before = !is_there(&self.leaves)
+                || name < *described_by
+                || name == *described_by && slots().map(|s| host.slot(s)).lt(slots().map(|s| self.leaves.slot(s)));
+            if is_there(host) && is_before {
+                for slot in slots() {
+                    self.leaves.set_slot(slot, host.slot(slot));
+                }
+                *described_by = name;
+            }
+        }
+    }
+
+    /// Ends the level: closes it under prerequisites and rebuilds what follows.
+    ///
+    /// # Errors
+    ///
+    /// The hosts disagree on something that they must agree on, or there is none.
+    pub fn finish(mut self) -> Result<Policy, Disagreement> {
+        self.disagreement.is_empty = self.count == 0;
+        // States that no feature of the level uses may lie where they like.
+        let mut set = self.leaves.features();
+        let is_unsafe = quirk::is_rsba_known(&set);
+        // The rows are those of all hosts: XCR0 and XSS of the geometry must name them all.
+        let geometry = {
+            let mut all = self.leaves.clone();
+            rebuild_enumeration(&mut all);
+            all.geometry()
+        };
+        close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+        quirk::settle_rsba(is_unsafe, self.kind, &mut set);
+        let used = crate::closure::states_of(&set);
+        self.disagreement.states = self.disagreement.states.intersection(used);
+        if self.disagreement != Disagreement::default() {
+            return Err(self.disagreement);
+        }
+        rebuild(&mut self.leaves, &set, &geometry, self.floor);
+        raise_maxphysaddr(&mut self.leaves);
+        Ok(Policy { kind: self.kind, topology: None, leaves: self.leaves })
+    }
+}
+
+const fn subleaves(leaf: u32) -> usize {
+    match leaf {
+        0x4 | 0x8000_001d => 8,
+        0x18 => 16,
+        _ => 1,
+    }
+}
+
+/// Makes leaf 0xD enumerate every component that has a row.
+fn rebuild_enumeration(leaves: &mut Leaves) {
+    use crate::place::Register::{Eax, Ecx, Edx};
+    let (mut user, mut supervisor) = (3u64, 0u64);
+    for index in 2..=62 {
+        let row = leaves.get(0xd, index);
+        if row.eax != 0 {
+            *(if row.ecx & 1 == 1 { &mut supervisor } else { &mut user }) |= 1 << index;
+        }
+    }
+    let halves = |set: u64| [set & 0xffff_ffff, set >> 32].map(|half| u32::try_from(half).unwrap_or_default());
+    let ([user_low, user_high], [supervisor_low, supervisor_high]) = (halves(user), halves(supervisor));
+    leaves.change(0xd, 0, Eax, |_| user_low);
+    leaves.change(0xd, 0, Edx, |_| user_high);
+    leaves.change(0xd, 1, Ecx, |_| supervisor_low);
+    leaves.change(0xd, 1, Edx, |_| supervisor_high);
+}
+
+/// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32 (SDM vol. 2A, CPUID.80000008H).
+fn raise_maxphysaddr(leaves: &mut Leaves) {
+    let regs = leaves.get(0x8000_0008, 0);
+    if regs.is_zero() {
+        return;
+    }
+    let has_36 = leaves.is_set(leaf_01::PAE) || leaves.is_set(leaf_01::PSE36);
+    let floor = if has_36 { 36 } else { 32 };
+    let bits = (regs.eax & 0xff).max(floor);
+    let _ = leaves.set(0x8000_0008, 0, Regs { eax: regs.eax & !0xff | bits, ..regs });
+}

@@ -1,0 +1,57 @@
+//! CPUID policies: what CPU a guest may see, on one host and on many.
+#![no_std]
+#![forbid(unsafe_code)]
+
+#[cfg(test)]
+extern crate std;
+
+mod blame;
+mod check;
+mod closure;
+mod crc;
+mod feature;
+mod featureset;
+mod finding;
+mod host;
+mod leaves;
+mod level;
+mod model;
+mod place;
+mod policy;
+mod policy_file;
+mod quirk;
+mod rebuild;
+mod regs;
+mod rule;
+mod table;
+pub mod text;
+mod topology;
+mod trim;
+mod unite;
+mod value;
+mod vendor;
+mod verify;
+mod xen;
+
+pub use blame::{Loss, Member, Warning, blame, kept_as_warning};
+pub use check::{Check, Reason, Refusal, Side};
+pub use feature::{Feature, Kind, KindError, Offer, Relation};
+pub use featureset::Featureset;
+pub use finding::{Finding, What};
+pub use host::{Host, examine};
+pub use leaves::{Leaves, OutsideModel};
+pub use level::{Disagreement, Leveller};
+pub use place::{Place, PlaceError, Register, Word, WordSource};
+pub use policy::Policy;
+pub use policy_file::PolicyFile;
+pub use rebuild::Floor;
+pub use regs::Regs;
+pub use rule::Rule;
+pub use table::{FEATURES, KEPT_LEAVES, KeptLeaf, VALUES, feature, feature_at};
+pub use topology::{Topology, TopologyError};
+pub use trim::{TrimError, TrimReason, Trims};
+pub use unite::unite;
+pub use value::Value;
+pub use vendor::{Signature, Vendor, VendorName};
+pub use verify::Fault;
+pub use xen::{XEN_WORDS, XenWords};

@@ -1,0 +1,136 @@
+//! Rules that no row can say: what depends on the model of the CPU, or on two features at once.
+
+use crate::feature::Kind;
+use crate::featureset::Featureset;
+use crate::leaves::Leaves;
+use crate::place::Place;
+use crate::table::{leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000008, leaf_80000021, msr_10a};
+use crate::vendor::{Signature, Vendor};
+
+/// Bits that may be set anywhere but mean something on one vendor's CPUs only.
+const VENDORS_OWN: [(Place, Owner); 7] = [
+    (leaf_07_0_edx::ARCH_CAPABILITIES, Owner::Intel),
+    (leaf_07_0_edx::MD_CLEAR, Owner::Intel),
+    (msr_10a::FB_CLEAR, Owner::Intel),
+    (msr_10a::RFDS_CLEAR, Owner::Intel),
+    (msr_10a::RSBA, Owner::Intel),
+    (msr_10a::RRSBA, Owner::Intel),
+    (leaf_80000021::VERW_CLEAR, Owner::Amd),
+];
+
+#[derive(Clone, Copy)]
+enum Owner {
+    Intel,
+    Amd,
+}
+
+/// Takes out of `set` what is another vendor's.
+pub(crate) fn keep_vendors_own(vendor: Vendor, set: &mut Featureset) {
+    for (place, owner) in VENDORS_OWN {
+        let is_own = match owner {
+            Owner::Intel => vendor == Vendor::Intel,
+            Owner::Amd => vendor.is_amd_like(),
+        };
+        if !is_own {
+            set.remove(place);
+        }
+    }
+}
+
+/// What KVM makes on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
+fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
+    if !leaves.vendor().is_amd_like() {
+        return;
+    }
+    // UMIP is emulated through an Intel control; AMD's virtual machines have it from the hardware or not at all.
+    if !host.contains(leaf_07_0_ecx::UMIP) {
+        set.remove(leaf_07_0_ecx::UMIP);
+    }
+    // KVM tells AMD guests of the same controls by Intel's bits as well (kvm_set_cpu_caps).
+    if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
+        set.insert(leaf_07_0_edx::SPEC_CTRL);
+    }
+    if host.contains(leaf_80000008::AMD_STIBP) {
+        set.insert(leaf_07_0_edx::STIBP);
+    }
+    if host.contains(leaf_80000008::AMD_SSBD) {
+        set.insert(leaf_07_0_edx::SSBD);
+    }
+}
+
+/// Adjusts the maximum policy of a host whose hardware has `host`.
+pub(crate) fn widen_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+    if !kind.is_xen() {
+        kvm_makes(leaves, host, set);
+        return;
+    }
+    speculation_controls(host, set);
+    if leaves.vendor() == Vendor::Intel {
+        // A guest that once saw ARCH_CAPABILITIES may come here from any other Intel host.
+        set.insert(leaf_07_0_edx::ARCH_CAPABILITIES);
+        // Where RTM works a guest may also be told that it always aborts: its XBEGIN does not fault.
+        if set.contains(leaf_07_0_ebx::RTM) {
+            set.insert(leaf_07_0_edx::RTM_ALWAYS_ABORT);
+        }
+    }
+}
+
+/// Adjusts the default policy of a host whose hardware has `host`.
+pub(crate) fn narrow_default(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+    if !kind.is_xen() {
+        kvm_makes(leaves, host, set);
+        return;
+    }
+    speculation_controls(host, set);
+    if leaves.vendor() != Vendor::Intel {
+        return;
+    }
+    let Signature { family, model, stepping } = leaves.signature();
+    // SRBDS microcode made RDRAND slow on Ivy Bridge clients, and guests do well without it (XSA-320).
+    if (family, model) == (6, 0x3a) {
+        set.remove(leaf_01::RDRAND);
+    }
+    // CLWB brings data into the cache before writing it back on Skylake-X, and later microcode hides it (XSA-435).
+    if (family, model) == (6, 0x55) && stepping <= 4 {
+        set.remove(leaf_07_0_ebx::CLWB);
+    }
+    // What always aborts is of no use: a new guest sees one of the two, never both.
+    if host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {
+        set.remove(leaf_07_0_ebx::RTM);
+        set.remove(leaf_07_0_ebx::HLE);
+    } else {
+        set.remove(leaf_07_0_edx::RTM_ALWAYS_ABORT);
+    }
+}
+
+/// Controls that Xen derives from one another, in every policy: who has IBRS in one vendor's form has STIBP, and Intel's
+/// IBRS brings AMD's IBPB bit.
+fn speculation_controls(host: &Featureset, set: &mut Featureset) {
+    if set.contains(leaf_07_0_edx::SPEC_CTRL) {
+        set.insert(leaf_07_0_edx::STIBP);
+    }
+    if set.contains(leaf_80000008::IBRS) {
+        set.insert(leaf_80000008::AMD_STIBP);
+    }
+    if host.contains(leaf_07_0_edx::SPEC_CTRL) {
+        set.insert(leaf_80000008::IBPB);
+    }
+}
+
+/// Whether a set says that return predictions may be unsafe.
+pub(crate) fn is_rsba_known(set: &Featureset) -> bool {
+    set.contains(msr_10a::RSBA) || set.contains(msr_10a::RRSBA)
+}
+
+/// Tells a Xen guest of unsafe return predictions by the one bit that it can read: RRSBA where it sees IBRS_ALL, RSBA
+/// where it does not. `is_unsafe` says that some host has either. Other kinds keep what they have: KVM gives these bits
+/// as the host has them.
+pub(crate) fn settle_rsba(is_unsafe: bool, kind: Kind, set: &mut Featureset) {
+    if !kind.is_xen() || !is_unsafe || !set.contains(leaf_07_0_edx::ARCH_CAPABILITIES) {
+        return;
+    }
+    let (right, wrong) =
+        if set.contains(msr_10a::IBRS_ALL) { (msr_10a::RRSBA, msr_10a::RSBA) } else { (msr_10a::RSBA, msr_10a::RRSBA) };
+    set.insert(right);
+    set.remove(wrong);
+}

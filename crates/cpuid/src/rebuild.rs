@@ -1,0 +1,261 @@
+//! What follows from the rest of a policy: leaf 0xD, gated leaves, copies, and the highest leaves.
+
+use selfsame_xstate::{Component, ComponentSet, Geometry};
+
+use crate::closure::states_of;
+use crate::feature::Relation;
+use crate::featureset::Featureset;
+use crate::leaves::Leaves;
+use crate::model::{self, WORDS};
+use crate::place::{Place, Register};
+use crate::regs::Regs;
+use crate::table::{self, leaf_0d, leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001};
+
+/// The features of leaf 1 EDX that AMD repeats at the same bits of 0x80000001 EDX (APM vol. 3, E.4.2).
+pub(crate) const COMMON_E1D: u32 = 0x0183_f3ff;
+
+/// Family, model and stepping in leaf 1 EAX, without the processor type.
+const SIGNATURE: u32 = 0x0fff_0fff;
+
+/// What a leaf or MSR is read for: without this feature it is zero.
+struct Gate {
+    first: u32,
+    last: u32,
+    feature: Place,
+}
+
+const fn gate(first: u32, last: u32, feature: Place) -> Gate {
+    Gate { first, last, feature }
+}
+
+/// Leaves that mean something only with a feature.
+const LEAF_GATES: [Gate; 13] = [
+    gate(0xf, 0xf, leaf_07_0_ebx::CMT),
+    gate(0x10, 0x10, leaf_07_0_ebx::RDT_A),
+    gate(0x12, 0x12, leaf_07_0_ebx::SGX),
+    gate(0x14, 0x14, leaf_07_0_ebx::INTEL_PT),
+    gate(0x19, 0x19, leaf_07_0_ecx::KEY_LOCKER),
+    gate(0x1b, 0x1b, leaf_07_0_edx::PCONFIG),
+    gate(0x1c, 0x1c, leaf_07_0_edx::ARCH_LBR),
+    gate(0x1d, 0x1e, leaf_07_0_edx::AMX_TILE),
+    gate(0x20, 0x20, leaf_07_1::HRESET),
+    gate(0x23, 0x23, leaf_07_1::ARCH_PERFMON_EXT),
+    gate(0x24, 0x24, leaf_07_1::AVX10),
+    gate(0x29, 0x29, leaf_07_1::APX),
+    gate(0x8000_000a, 0x8000_000a, leaf_80000001::SVM),
+];
+
+/// MSRs that mean something only with a feature.
+const MSR_GATES: [Gate; 4] = [
+    gate(0xcf, 0xcf, leaf_07_0_edx::CORE_CAPABILITY),
+    gate(0x10a, 0x10a, leaf_07_0_edx::ARCH_CAPABILITIES),
+    gate(0x345, 0x345, leaf_01::PDCM),
+    gate(0x480, 0x493, leaf_01::VMX),
+];
+
+/// The least highest leaves that a policy must show, because a running guest saw them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Floor {
+    /// EAX of leaf 0.
+    pub basic: u32,
+    /// EAX of leaf 7.
+    pub leaf_7: u32,
+    /// EAX of leaf 0x80000000.
+    pub extended: u32,
+}
+
+impl Floor {
+    /// The floor that a running guest's policy sets.
+    pub fn of(leaves: &Leaves) -> Self {
+        Self { basic: leaves.get(0, 0).eax, leaf_7: leaves.get(7, 0).eax, extended: leaves.get(0x8000_0000, 0).eax }
+    }
+
+    /// The floor that covers both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            basic: self.basic.max(other.basic),
+            leaf_7: self.leaf_7.max(other.leaf_7),
+            extended: self.extended.max(other.extended),
+        }
+    }
+}
+
+/// Makes the features of `leaves` those of `set`, and rebuilds all that follows from them.
+///
+/// `set` must be closed under its prerequisites for the states that `geometry` describes.
+pub(crate) fn rebuild(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry, floor: Floor) {
+    apply(leaves, set);
+    close_gates(leaves, set);
+    rebuild_basic_controls(leaves, set);
+    rebuild_states(leaves, set, geometry);
+    copy_common_bits(leaves);
+    rebuild_maxima(leaves, floor);
+}
+
+/// Clears the bits of features that are in `leaves` but not in `set`, and sets those that are only in `set`.
+fn apply(leaves: &mut Leaves, set: &Featureset) {
+    let present = leaves.features();
+    for place in (present - *set).iter() {
+        match table::feature_at(place) {
+            Some(row) if row.is_default_one => set_low_half(leaves, place, true),
+            _ => *leaves.word_mut(place.word()) &= !place.mask(),
+        }
+    }
+    for place in (*set - present).iter() {
+        *leaves.word_mut(place.word()) |= place.mask();
+        if table::CONTROLS.get(place.word().index()).copied().flatten().is_some() {
+            set_low_half(leaves, place, false);
+        }
+    }
+}
+
+/// Says in the low half of a control's MSR whether the control must be 1.
+fn set_low_half(leaves: &mut Leaves, place: Place, must_be_one: bool) {
+    let Some(low) = table::CONTROLS.get(place.word().index()).copied().flatten() else { return };
+    if let Some(word) = leaves.words.get_mut(usize::from(low)) {
+        if must_be_one {
+            *word |= place.mask();
+        } else {
+            *word &= !place.mask();
+        }
+    }
+}
+
+fn close_gates(leaves: &mut Leaves, set: &Featureset) {
+    for (leaf, _, slot) in model::slots() {
+        let is_shut = |gate: &Gate| (gate.first..=gate.last).contains(&leaf) && !set.contains(gate.feature);
+        if LEAF_GATES.iter().any(is_shut) {
+            leaves.set_slot(slot, Regs::ZERO);
+        }
+    }
+    for gate in MSR_GATES.iter().filter(|gate| !set.contains(gate.feature)) {
+        for index in gate.first..=gate.last {
+            // Every number between is an MSR of the model.
+            let _ = leaves.set_msr(index, 0);
+        }
+    }
+}
+
+/// The controls that are 1 by default: pin-based, primary, exit, entry (SDM vol. 3D, A.3.1, A.3.2, A.4, A.5).
+const DEFAULT_ONES: [u32; 4] = [0x0000_0016, 0x0401_e172, 0x0003_6dff, 0x0000_11ff];
+
+/// MSRs 0x481 to 0x484 say what 0x48D to 0x490 say, but for the controls that are 1 by default: there they must be 1.
+fn rebuild_basic_controls(leaves: &mut Leaves, set: &Featureset) {
+    if !set.contains(leaf_01::VMX) {
+        return;
+    }
+    for (i, ones) in (0..).zip(DEFAULT_ONES) {
+        let value = leaves.msr(0x48d + i).unwrap_or_default();
+        if value != 0 {
+            let _ = leaves.set_msr(0x481 + i, value | u64::from(ones) | u64::from(ones) << 32);
+        }
+    }
+}
+
+impl Leaves {
+    /// Fills MSRs 0x48D to 0x490 on a CPU from before they were there (MSR 0x480 bit 55 is clear): it has one way to
+    /// say what its controls may be, 0x481 to 0x484, and the table's rows are places in the later ones.
+    pub fn fill_true_controls(&mut self) {
+        if self.msr(0x480).unwrap_or_default() >> 55 & 1 == 0 {
+            for i in 0..4 {
+                let value = self.msr(0x481 + i).unwrap_or_default();
+                let _ = self.set_msr(0x48d + i, value);
+            }
+        }
+    }
+}
+
+/// Rebuilds leaf 0xD from the features and from where the hardware keeps each component.
+fn rebuild_states(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry) {
+    let has = |place| set.contains(place);
+    let states = if has(leaf_01::XSAVE) { states_of(set) } else { ComponentSet::EMPTY };
+    let given = states.intersection(geometry.components().union(ComponentSet::LEGACY));
+    let user: ComponentSet = given.iter().filter(|&c| !geometry.is_supervisor(c)).collect();
+    let supervisor = if has(leaf_0d::XSAVES) { given.minus(user) } else { ComponentSet::EMPTY };
+    let size_bytes = geometry.standard_size(user).unwrap_or_default();
+    let (user_low, user_high) = halves(user.bits());
+    let (supervisor_low, supervisor_high) = halves(supervisor.bits());
+    // EBX of both follows XCR0 and XSS at the exit.
+    let _ = leaves.set(0xd, 0, Regs::new(user_low, 0, size_bytes, user_high));
+    leaves.change(0xd, 1, Register::Ebx, |_| 0);
+    leaves.change(0xd, 1, Register::Ecx, |_| supervisor_low);
+    leaves.change(0xd, 1, Register::Edx, |_| supervisor_high);
+    let mut shown_flags = 1;
+    if has(leaf_0d::XSAVEC) || has(leaf_0d::XSAVES) {
+        shown_flags |= 2;
+    }
+    if has(leaf_0d::XFD) {
+        shown_flags |= 4;
+    }
+    for component in (2..=62).filter_map(Component::new) {
+        let row = if user.union(supervisor).contains(component) { geometry.row(component) } else { None };
+        let mut regs = row.map_or(Regs::ZERO, |row| row.registers().into());
+        regs.ecx &= shown_flags;
+        let _ = leaves.set(0xd, u32::from(component.index()), regs);
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+const fn halves(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+fn copy_common_bits(leaves: &mut Leaves) {
+    let leaf_1 = leaves.get(1, 0);
+    let is_amd_like = leaves.vendor().is_amd_like();
+    let common = if is_amd_like { leaf_1.edx & COMMON_E1D } else { 0 };
+    leaves.change(0x8000_0001, 0, Register::Edx, |edx| (edx & !COMMON_E1D) | common);
+    leaves.change(0x8000_0001, 0, Register::Eax, |_| if is_amd_like { leaf_1.eax } else { 0 });
+}
+
+/// The highest basic leaf that is needed: the last one that is not zero, and leaf 0xB for x2APIC ids.
+fn basic_max(leaves: &Leaves) -> u32 {
+    let last = leaves.rows().map(|(leaf, _, _)| leaf).filter(|leaf| (1..0x4000_0000).contains(leaf)).max();
+    let needs_topology = leaves.is_set(leaf_01::X2APIC);
+    last.unwrap_or(0).max(if needs_topology { 0xb } else { 0 }).max(1)
+}
+
+fn rebuild_maxima(leaves: &mut Leaves, floor: Floor) {
+    for leaf in [0x7, 0x14, 0x1e, 0x20, 0x24, 0x29] {
+        let last = (1..8).rev().find(|&subleaf| !leaves.get(leaf, subleaf).is_zero()).unwrap_or(0);
+        leaves.change(leaf, 0, Register::Eax, |_| last.max(if leaf == 0x7 { floor.leaf_7 } else { 0 }));
+    }
+    let basic = basic_max(leaves).max(floor.basic);
+    leaves.change(0, 0, Register::Eax, |_| basic);
+    for base in [0x8000_0000, 0xc000_0000] {
+        let range = base + 1..=base + 0xffff;
+        let last = leaves.rows().map(|(leaf, _, _)| leaf).filter(|leaf| range.contains(leaf)).max();
+        let least = if base == 0x8000_0000 { floor.extended } else { 0 };
+        leaves.change(base, 0, Register::Eax, |_| last.unwrap_or(0).max(least));
+    }
+    let leaf_0 = leaves.get(0, 0);
+    let max = leaves.get(0x8000_0000, 0).eax;
+    let name = if leaves.vendor().is_amd_like() { leaf_0 } else { Regs::ZERO };
+    let _ = leaves.set(0x8000_0000, 0, Regs { eax: max, ..name });
+}
+
+/// Clears what a policy never holds: bits without a row, what belongs to one machine or one moment, topology, and what
+/// the hypervisor under which a dump was taken said about itself.
+pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
+    const LOCAL: [u32; WORDS] = table::covered_by(Relation::Local);
+    const DYNAMIC: [u32; WORDS] = table::covered_by(Relation::Dynamic);
+    let signature = leaves.get(1, 0).eax & SIGNATURE;
+    for (((word, known), local), dynamic) in leaves.words.iter_mut().zip(&table::KNOWN).zip(&LOCAL).zip(&DYNAMIC) {
+        *word &= known & !local & !dynamic;
+    }
+    leaves.change(1, 0, Register::Eax, |_| signature);
+    for (leaf, _, slot) in model::slots() {
+        let is_kept = slot >= model::COMPARED_SLOTS;
+        if (0x4000_0000..0x5000_0000).contains(&leaf)
+            || is_kept && !matches!(table::kept_relation(leaf), Relation::Descriptive) && leaf != 0xd
+        {
+            leaves.set_slot(slot, Regs::ZERO);
+        }
+    }
+    // Sharing counts of the cache leaves are topology.
+    for subleaf in 0..8 {
+        leaves.change(0x4, subleaf, Register::Eax, |eax| eax & 0x3fff);
+        leaves.change(0x8000_001d, subleaf, Register::Eax, |eax| eax & 0x3fff);
+    }
+}

@@ -1,0 +1,153 @@
+//! Vendors and signatures, as leaves 0 and 1 give them.
+
+use core::fmt;
+
+use crate::regs::Regs;
+
+/// Who made a CPU, by the twelve bytes of leaf 0.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
+pub enum Vendor {
+    /// `GenuineIntel`.
+    Intel,
+    /// `AuthenticAMD`.
+    Amd,
+    /// `CentaurHauls`: VIA, and Zhaoxin under VIA's name.
+    Centaur,
+    /// `  Shanghai  `: Zhaoxin.
+    Shanghai,
+    /// `HygonGenuine`.
+    Hygon,
+    /// `GenuineTMx86`.
+    Transmeta,
+    /// Any other twelve bytes.
+    Unknown,
+}
+
+impl Vendor {
+    /// Reads the vendor from leaf 0; EAX does not count.
+    ///
+    /// ```
+    /// # use selfsame_cpuid::{Regs, Vendor};
+    /// let leaf_0 = Regs::new(0x20, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);
+    /// assert_eq!(Vendor::of(leaf_0), Vendor::Intel);
+    /// ```
+    pub fn of(leaf_0: Regs) -> Self {
+        match &VendorName::of(leaf_0).0 {
+            b"GenuineIntel" => Self::Intel,
+            b"AuthenticAMD" => Self::Amd,
+            b"CentaurHauls" => Self::Centaur,
+            b"  Shanghai  " => Self::Shanghai,
+            b"HygonGenuine" => Self::Hygon,
+            b"GenuineTMx86" => Self::Transmeta,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Whether the CPU follows AMD's manual: AMD and Hygon.
+    pub const fn is_amd_like(self) -> bool {
+        matches!(self, Self::Amd | Self::Hygon)
+    }
+
+    /// Whether the CPU follows Intel's manual where the two differ: Intel, Centaur, Zhaoxin.
+    pub const fn is_intel_like(self) -> bool {
+        matches!(self, Self::Intel | Self::Centaur | Self::Shanghai)
+    }
+}
+
+/// The twelve bytes of leaf 0, as they are.
+#[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct VendorName([u8; 12]);
+
+impl VendorName {
+    /// Takes the bytes from EBX, EDX and ECX of leaf 0.
+    pub fn of(leaf_0: Regs) -> Self {
+        let mut name = [0; 12];
+        for (part, register) in name.chunks_exact_mut(4).zip([leaf_0.ebx, leaf_0.edx, leaf_0.ecx]) {
+            part.copy_from_slice(&register.to_le_bytes());
+        }
+        Self(name)
+    }
+}
+
+impl fmt::Display for VendorName {
+    /// Writes printable ASCII as it is, anything else escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0.escape_ascii(), f)
+    }
+}
+
+impl fmt::Debug for VendorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+/// Family, model and stepping. Orders as the generations of one vendor do.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Ord, PartialOrd, Hash)]
+pub struct Signature {
+    /// The family, extended part included.
+    pub family: u16,
+    /// The model, extended part included.
+    pub model: u8,
+    /// The stepping.
+    pub stepping: u8,
+}
+
+impl Signature {
+    /// Reads EAX of leaf 1.
+    ///
+    /// The extended family counts from family 0xF on; the extended model from family 6 on, not in families 6 and 0xF
+    /// alone: Zhaoxin's family 7 uses it too (SDM vol. 2A, CPUID, figure 3-6; Zhaoxin KX-6000 is model 0x3B).
+    pub const fn of(leaf_1_eax: u32) -> Self {
+        let base_family = (leaf_1_eax >> 8 & 0xf) as u16;
+        let extended_family = (leaf_1_eax >> 20 & 0xff) as u16;
+        let base_model = (leaf_1_eax >> 4 & 0xf) as u8;
+        let extended_model = (leaf_1_eax >> 16 & 0xf) as u8;
+        Self {
+            family: if base_family == 0xf { base_family + extended_family } else { base_family },
+            model: if base_family >= 6 { base_model | extended_model << 4 } else { base_model },
+            stepping: (leaf_1_eax & 0xf) as u8,
+        }
+    }
+}
+
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "family {} model {:#x} stepping {}", self.family, self.model, self.stepping)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn leaf_0(name: &[u8; 12]) -> Regs {
+        let word = |at: usize| u32::from_le_bytes([name[at], name[at + 1], name[at + 2], name[at + 3]]);
+        Regs::new(0, word(0), word(8), word(4))
+    }
+
+    #[test]
+    fn vendors_are_told_by_all_twelve_bytes() {
+        let cases = [
+            (b"GenuineIntel", Vendor::Intel),
+            (b"AuthenticAMD", Vendor::Amd),
+            (b"CentaurHauls", Vendor::Centaur),
+            (b"  Shanghai  ", Vendor::Shanghai),
+            (b"HygonGenuine", Vendor::Hygon),
+            (b"\0\0\0\0\0\0\0\0\0\0\0\0", Vendor::Unknown),
+            (b"            ", Vendor::Unknown),
+            (b"xxxxxxxxxxxx", Vendor::Unknown),
+            (b"GenuineIotel", Vendor::Unknown),
+        ];
+        for (name, vendor) in cases {
+            assert_eq!(Vendor::of(leaf_0(name)), vendor);
+        }
+    }
+
+    #[test]
+    fn zhaoxin_family_7_has_an_extended_model() {
+        assert_eq!(Signature::of(0x0003_07b2), Signature { family: 7, model: 0x3b, stepping: 2 });
+        assert_eq!(Signature::of(0x00a1_0f11), Signature { family: 0x19, model: 0x11, stepping: 1 });
+        assert_eq!(Signature::of(0x0000_0543), Signature { family: 5, model: 4, stepping: 3 });
+    }
+}

@@ -1,0 +1,204 @@
+//! Where the components of a set lie in a save area, and how large the area is.
+
+use core::ops::Range;
+
+use crate::{Component, ComponentSet, Geometry};
+
+/// Size of the legacy region, the FXSAVE format (SDM vol. 1, 13.4.1).
+pub const LEGACY_BYTES: u32 = 512;
+/// Size of the XSAVE header, which follows the legacy region (SDM vol. 1, 13.4.2).
+pub const HEADER_BYTES: u32 = 64;
+/// Where extended components begin (SDM vol. 1, 13.4.3); the size of an area that has none.
+pub const EXTENDED_START_BYTES: u32 = LEGACY_BYTES + HEADER_BYTES;
+
+/// The bytes of the x87 component; MXCSR lies among them (SDM vol. 1, 13.4.1).
+const X87_RANGE: Range<u32> = 0..160;
+/// The bytes of the XMM registers (SDM vol. 1, 13.4.1).
+const SSE_RANGE: Range<u32> = 160..416;
+
+/// The two formats of an XSAVE area (SDM vol. 1, 13.4.3).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Format {
+    /// What XSAVE and XSAVEOPT write: each user component at the offset that the CPU gives it; no supervisor component.
+    Standard,
+    /// What XSAVEC and XSAVES write: the components of the set by ascending number, without gaps but for alignment.
+    Compacted,
+}
+
+/// Why a set has no layout on a CPU.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LayoutError {
+    /// Bit 63 is no component.
+    #[error("bit 63 is no component")]
+    ReservedBit,
+    /// The CPU has no row for the component.
+    #[error("leaf 0xd has no row for {component}")]
+    NoRow {
+        /// The component.
+        component: Component,
+    },
+    /// The area would end beyond 4 GiB; no CPU's does.
+    #[error("{component} ends beyond 4 GiB")]
+    TooLarge {
+        /// The component.
+        component: Component,
+    },
+}
+
+/// A set of components laid out in a format on a CPU.
+///
+/// * An area begins with the legacy region and the header, 576 bytes, for whatever set that is not empty.
+/// * **Standard**: the area ends with the component that ends last. That need not be the one with the highest number: APX (19)
+///   lies at byte 960 and LWP (62) at 832. Supervisor components are left out, so they never change the size.
+/// * **Compacted**: each component follows the one before, rounded up to 64 bytes if its row says so; the end is not rounded.
+/// * **The empty set needs no area**: its size is 0 in both formats, as in Xen. That is a rule for sizing areas; an instruction
+///   that saves nothing still writes a header.
+///
+/// ```
+/// use selfsame_xstate::{Component, ComponentSet, Format, Geometry, Layout};
+///
+/// // Sapphire Rapids' AMX: tile data begins at the next multiple of 64.
+/// let geometry = Geometry::read(|subleaf| match subleaf {
+///     0 => [0x6_0007, 0x240, 0x2B00, 0],
+///     1 => [0x1F, 0x240, 0x800, 0],
+///     2 => [256, 576, 0, 0],
+///     11 => [16, 0, 1, 0],
+///     17 => [64, 2752, 2, 0],
+///     18 => [8192, 2816, 6, 0],
+///     _ => [0; 4],
+/// });
+/// let set = geometry.user() | geometry.supervisor();
+///
+/// let standard = Layout::new(Format::Standard, set, &geometry)?;
+/// assert_eq!(standard.size_bytes(), 0x2B00);
+/// assert_eq!(standard.components(), geometry.user());
+///
+/// let compacted = Layout::new(Format::Compacted, set, &geometry)?;
+/// assert_eq!(compacted.offset_bytes(Component::CET_U), Some(832));
+/// assert_eq!(compacted.offset_bytes(Component::XTILECFG), Some(896));
+/// assert_eq!(compacted.size_bytes(), 896 + 64 + 8192);
+/// # Ok::<(), selfsame_xstate::LayoutError>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Layout<'g> {
+    format: Format,
+    components: ComponentSet,
+    geometry: &'g Geometry,
+    size_bytes: u32,
+}
+
+impl<'g> Layout<'g> {
+    /// Lays out `set`; supervisor components are left out of the standard format.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a set with bit 63, names the first component that the CPU has no row for, or the one that ends beyond 4 GiB.
+    pub fn new(format: Format, set: ComponentSet, geometry: &'g Geometry) -> Result<Self, LayoutError> {
+        if !set.is_subset_of(ComponentSet::ALL) {
+            return Err(LayoutError::ReservedBit);
+        }
+        let components = match format {
+            Format::Standard => set.iter().filter(|&component| !geometry.is_supervisor(component)).collect(),
+            Format::Compacted => set,
+        };
+        let mut size_bytes = if components.is_empty() { 0 } else { EXTENDED_START_BYTES };
+        for component in components.minus(ComponentSet::LEGACY) {
+            let end_bytes = extended_range(format, component, geometry, size_bytes)?.end;
+            // The compacted end only grows; the standard one is where the component that ends last does.
+            size_bytes = size_bytes.max(end_bytes);
+        }
+        Ok(Self { format, components, geometry, size_bytes })
+    }
+
+    /// Returns the format.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Returns the components that have a place.
+    #[must_use]
+    pub const fn components(&self) -> ComponentSet {
+        self.components
+    }
+
+    /// Returns the geometry that the layout follows.
+    #[must_use]
+    pub const fn geometry(&self) -> &'g Geometry {
+        self.geometry
+    }
+
+    /// Returns the size of the area.
+    #[must_use]
+    pub const fn size_bytes(&self) -> u32 {
+        self.size_bytes
+    }
+
+    /// Returns where a component begins, or `None` if it has no place.
+    #[must_use]
+    pub fn offset_bytes(&self, component: Component) -> Option<u32> {
+        Some(self.range_bytes(component)?.start)
+    }
+
+    /// Returns the bytes of a component, or `None` if it has no place.
+    #[must_use]
+    pub fn range_bytes(&self, component: Component) -> Option<Range<u32>> {
+        self.places().find(|(placed, _)| *placed == component).map(|(_, range)| range)
+    }
+
+    /// Iterates over the components by ascending number, with the bytes of each.
+    ///
+    /// x87 has the bytes 0 to 159 and SSE the bytes 160 to 415; MXCSR, in bytes 24 to 31, belongs to neither alone.
+    pub fn places(&self) -> impl Iterator<Item = (Component, Range<u32>)> + 'g {
+        let Self { format, components, geometry, .. } = *self;
+        let mut cursor_bytes = EXTENDED_START_BYTES;
+        components.iter().filter_map(move |component| {
+            let range = match component {
+                Component::X87 => X87_RANGE,
+                Component::SSE => SSE_RANGE,
+                // `new` went the same way without an error.
+                _ => extended_range(format, component, geometry, cursor_bytes).ok()?,
+            };
+            cursor_bytes = cursor_bytes.max(range.end);
+            Some((component, range))
+        })
+    }
+}
+
+impl Geometry {
+    /// Returns the size of a standard-format area for `set`, whose supervisor components do not matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::new`].
+    pub fn standard_size(&self, set: ComponentSet) -> Result<u32, LayoutError> {
+        Ok(Layout::new(Format::Standard, set, self)?.size_bytes())
+    }
+
+    /// Returns the size of a compacted area for `set`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Layout::new`].
+    pub fn compacted_size(&self, set: ComponentSet) -> Result<u32, LayoutError> {
+        Ok(Layout::new(Format::Compacted, set, self)?.size_bytes())
+    }
+}
+
+/// Returns the bytes of an extended component; `cursor_bytes` is where the compacted components before it end.
+fn extended_range(
+    format: Format,
+    component: Component,
+    geometry: &Geometry,
+    cursor_bytes: u32,
+) -> Result<Range<u32>, LayoutError> {
+    let row = geometry.row(component).ok_or(LayoutError::NoRow { component })?;
+    let start = match format {
+        Format::Standard => Some(row.offset_bytes),
+        Format::Compacted if row.is_aligned64 => cursor_bytes.checked_next_multiple_of(64),
+        Format::Compacted => Some(cursor_bytes),
+    };
+    let range = start.and_then(|start| Some(start..start.checked_add(row.size_bytes)?));
+    range.ok_or(LayoutError::TooLarge { component })
+}

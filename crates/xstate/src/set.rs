@@ -1,0 +1,262 @@
+//! Sets of state components.
+
+use core::fmt;
+use core::ops::{BitAnd, BitOr, BitOrAssign, Sub};
+
+use crate::Component;
+
+/// A set of state components, one bit each as in XCR0 and IA32_XSS (SDM vol. 1, 13.3).
+///
+/// A set is a plain mask until a rule is applied to it: any bits can be held, and [`ComponentSet::from_xcr0`] is the door for
+/// a value meant for XCR0. Bit 63 is kept too, so that a subset test sees it, but it is no component and never iterated.
+#[derive(Clone, Copy, Default, Eq, Hash, PartialEq)]
+pub struct ComponentSet(u64);
+
+impl ComponentSet {
+    /// No component.
+    pub const EMPTY: Self = Self(0);
+    /// Every number a component can have, 0 to 62.
+    pub const ALL: Self = Self(u64::MAX >> 1);
+    /// x87 and SSE, which lie in the legacy region (SDM vol. 1, 13.4.1).
+    pub const LEGACY: Self = Self(0b11);
+    /// The three AVX-512 components, enabled together or not at all (SDM vol. 1, 13.3).
+    pub const AVX512: Self = Self(0b111 << 5);
+    /// The two AMX components, enabled together or not at all (SDM vol. 1, 13.3).
+    pub const AMX: Self = Self(0b11 << 17);
+    /// The two MPX components, enabled together or not at all (SDM vol. 1, 13.3).
+    pub const MPX: Self = Self(0b11 << 3);
+
+    /// Takes any mask as a set.
+    #[must_use]
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Returns the set as a mask.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Tells whether no bit is set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Tells whether `component` is in the set.
+    #[must_use]
+    pub const fn contains(self, component: Component) -> bool {
+        self.0 >> component.index() & 1 == 1
+    }
+
+    /// Tells whether every bit of the set is in `other`.
+    #[must_use]
+    pub const fn is_subset_of(self, other: Self) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// Returns what is in either set.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Returns what is in both sets.
+    #[must_use]
+    pub const fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Returns what is in the set and not in `other`.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// Returns the set with `component` added.
+    #[must_use]
+    pub const fn with(self, component: Component) -> Self {
+        Self(self.0 | 1 << component.index())
+    }
+
+    /// Returns the set with `component` taken away.
+    #[must_use]
+    pub const fn without(self, component: Component) -> Self {
+        Self(self.0 & !(1 << component.index()))
+    }
+
+    /// Adds `component`.
+    pub const fn insert(&mut self, component: Component) {
+        *self = self.with(component);
+    }
+
+    /// Returns how many components are in the set.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        (self.0 & Self::ALL.0).count_ones()
+    }
+
+    /// Returns the component with the highest number.
+    #[must_use]
+    pub fn last(self) -> Option<Component> {
+        let top = (self.0 & Self::ALL.0).checked_ilog2()?;
+        Component::new(u8::try_from(top).ok()?)
+    }
+
+    /// Iterates over the components by ascending number.
+    pub const fn iter(self) -> Components {
+        Components(self.0 & Self::ALL.0)
+    }
+}
+
+impl From<Component> for ComponentSet {
+    fn from(component: Component) -> Self {
+        Self::EMPTY.with(component)
+    }
+}
+
+impl FromIterator<Component> for ComponentSet {
+    fn from_iter<I: IntoIterator<Item = Component>>(components: I) -> Self {
+        components.into_iter().fold(Self::EMPTY, Self::with)
+    }
+}
+
+impl IntoIterator for ComponentSet {
+    type Item = Component;
+    type IntoIter = Components;
+
+    fn into_iter(self) -> Components {
+        self.iter()
+    }
+}
+
+impl BitOr for ComponentSet {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        self.union(other)
+    }
+}
+
+impl BitOrAssign for ComponentSet {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = self.union(other);
+    }
+}
+
+impl BitAnd for ComponentSet {
+    type Output = Self;
+
+    fn bitand(self, other: Self) -> Self {
+        self.intersection(other)
+    }
+}
+
+impl Sub for ComponentSet {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        self.minus(other)
+    }
+}
+
+/// Prints the names joined by `|`, bits without a name as one hexadecimal mask at the end, and the empty set as `none`.
+impl fmt::Display for ComponentSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty() {
+            return f.write_str("none");
+        }
+        let mut nameless = *self;
+        let mut separator = "";
+        for component in self.iter() {
+            let Some(name) = component.name() else { continue };
+            write!(f, "{separator}{name}")?;
+            nameless = nameless.without(component);
+            separator = "|";
+        }
+        if nameless.is_empty() { Ok(()) } else { write!(f, "{separator}{:#x}", nameless.0) }
+    }
+}
+
+impl fmt::Debug for ComponentSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ComponentSet({:#x}: {self})", self.0)
+    }
+}
+
+/// The components of a set by ascending number; made by [`ComponentSet::iter`].
+#[derive(Clone, Debug)]
+pub struct Components(u64);
+
+impl Iterator for Components {
+    type Item = Component;
+
+    fn next(&mut self) -> Option<Component> {
+        let component = Component::new(u8::try_from(self.0.trailing_zeros()).ok()?)?;
+        self.0 &= self.0 - 1;
+        Some(component)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        // At most 63 bits are set.
+        let count = self.0.count_ones() as usize;
+        (count, Some(count))
+    }
+}
+
+impl ExactSizeIterator for Components {}
+impl core::iter::FusedIterator for Components {}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::format;
+    use std::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn sets_print_names_then_nameless_bits() {
+        assert_eq!(ComponentSet::EMPTY.to_string(), "none");
+        assert_eq!(ComponentSet::from_bits(0x207).to_string(), "x87|sse|avx|pkru");
+        assert_eq!(ComponentSet::from_bits(0x4000_0000_0000_0001).to_string(), "x87|lwp");
+        assert_eq!(ComponentSet::from_bits(0x8000_0000_0010_0001).to_string(), "x87|0x8000000000100000");
+        assert_eq!(ComponentSet::from_bits(1 << 42).to_string(), "0x40000000000");
+        assert_eq!(format!("{:?}", ComponentSet::AMX), "ComponentSet(0x60000: xtilecfg|xtiledata)");
+    }
+
+    #[test]
+    fn iteration_ascends_and_stops_before_bit_63() {
+        let all = ComponentSet::from_bits(u64::MAX);
+        assert!(all.iter().map(Component::index).eq(0..=62));
+        assert_eq!(all.iter().len(), 63);
+        assert_eq!(all.count(), 63);
+        assert_eq!(ComponentSet::from_bits(1 << 63).iter().next(), None);
+        assert_eq!(ComponentSet::EMPTY.iter().next(), None);
+    }
+
+    #[test]
+    fn bit_63_is_kept_and_breaks_a_subset() {
+        let top = ComponentSet::from_bits(1 << 63);
+        assert_eq!(top.bits(), 1 << 63);
+        assert!(!top.is_empty());
+        assert!(!top.is_subset_of(ComponentSet::ALL));
+        assert_eq!(top.last(), None);
+    }
+
+    #[test]
+    fn set_algebra_is_that_of_masks() {
+        let (a, b) = (ComponentSet::from_bits(0xE7), ComponentSet::from_bits(0x207));
+        assert_eq!((a | b).bits(), 0x2E7);
+        assert_eq!((a & b).bits(), 0x7);
+        assert_eq!((a - b).bits(), 0xE0);
+        assert_eq!(a - b, ComponentSet::AVX512);
+        assert!(ComponentSet::LEGACY.is_subset_of(a & b));
+        assert!(b.contains(Component::PKRU) && !a.contains(Component::PKRU));
+        assert_eq!(a.with(Component::PKRU).without(Component::PKRU), a);
+        assert_eq!(a.last(), Some(Component::HI16_ZMM));
+        assert_eq!(b.iter().collect::<ComponentSet>(), b);
+    }
+}

@@ -1,0 +1,143 @@
+//! The rules for a value of XCR0.
+//!
+//! What XSETBV refuses is the same on hardware (SDM vol. 1, 13.3; APM vol. 2, 11.5), in KVM and here; the one refinement is
+//! that APX and MPX exclude each other, which the APX specification adds because both lie at byte 960.
+
+use crate::component::SUPERVISOR_BITS;
+use crate::{Component, ComponentSet};
+
+/// Why a value is refused for XCR0.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Xcr0Error {
+    /// Bit 0 must be set.
+    #[error("xcr0 {value:#x} lacks x87, bit 0")]
+    NoX87 {
+        /// The refused value.
+        value: u64,
+    },
+    /// AVX extends the registers of SSE.
+    #[error("xcr0 {value:#x} has avx without sse")]
+    AvxWithoutSse {
+        /// The refused value.
+        value: u64,
+    },
+    /// Bits that the CPU or the guest's policy does not offer, or that can never be in XCR0: supervisor components, bit 63.
+    #[error("xcr0 {value:#x} has unsupported {unsupported}")]
+    Unsupported {
+        /// The refused value.
+        value: u64,
+        /// The bits that are not offered.
+        unsupported: ComponentSet,
+    },
+    /// MPX is two components or none.
+    #[error("xcr0 {value:#x} has mpx without {missing}")]
+    PartialMpx {
+        /// The refused value.
+        value: u64,
+        /// What is missing.
+        missing: ComponentSet,
+    },
+    /// AVX-512 is three components or none, and needs AVX.
+    #[error("xcr0 {value:#x} has avx-512 without {missing}")]
+    PartialAvx512 {
+        /// The refused value.
+        value: u64,
+        /// What is missing: some of AVX-512, or AVX.
+        missing: ComponentSet,
+    },
+    /// AMX is two components or none.
+    #[error("xcr0 {value:#x} has amx without {missing}")]
+    PartialAmx {
+        /// The refused value.
+        value: u64,
+        /// What is missing.
+        missing: ComponentSet,
+    },
+    /// APX lies where MPX was.
+    #[error("xcr0 {value:#x} has both apx and mpx")]
+    ApxWithMpx {
+        /// The refused value.
+        value: u64,
+    },
+}
+
+impl ComponentSet {
+    /// Reads a value that a guest wants in XCR0, on a CPU that has every user component.
+    ///
+    /// For a CPU or a policy that has less, use [`xcr0_faults`], which also names every broken rule instead of the first.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what makes XSETBV fault on any CPU (SDM vol. 1, 13.3).
+    pub const fn from_xcr0(value: u64) -> Result<Self, Xcr0Error> {
+        let broken = broken_rules(value, Self::ALL);
+        let mut rest: &[Option<Xcr0Error>] = &broken;
+        while let [first, tail @ ..] = rest {
+            if let Some(fault) = first {
+                return Err(*fault);
+            }
+            rest = tail;
+        }
+        Ok(Self::from_bits(value))
+    }
+}
+
+/// Names every rule that `value` breaks for XCR0 where `supported` may be enabled; none means that XSETBV takes it.
+///
+/// x87 counts as supported whether it is in `supported` or not, and supervisor components never do.
+///
+/// ```
+/// use selfsame_xstate::{ComponentSet, Xcr0Error, xcr0_faults};
+///
+/// let supported = ComponentSet::from_bits(0x207);
+/// assert_eq!(xcr0_faults(0x207, supported).count(), 0);
+/// assert!(xcr0_faults(0xC, supported).eq([
+///     Xcr0Error::NoX87 { value: 0xC },
+///     Xcr0Error::AvxWithoutSse { value: 0xC },
+///     Xcr0Error::Unsupported { value: 0xC, unsupported: ComponentSet::from_bits(0x8) },
+///     Xcr0Error::PartialMpx { value: 0xC, missing: ComponentSet::from_bits(0x10) },
+/// ]));
+/// ```
+pub fn xcr0_faults(value: u64, supported: ComponentSet) -> impl Iterator<Item = Xcr0Error> + Clone {
+    broken_rules(value, supported).into_iter().flatten()
+}
+
+const fn broken_rules(value: u64, supported: ComponentSet) -> [Option<Xcr0Error>; 7] {
+    let set = ComponentSet::from_bits(value);
+    let never = ComponentSet::from_bits(SUPERVISOR_BITS | 1 << 63);
+    let unsupported = set.minus(supported.with(Component::X87).minus(never));
+    let avx512 = ComponentSet::AVX512.with(Component::AVX);
+    [
+        if set.contains(Component::X87) { None } else { Some(Xcr0Error::NoX87 { value }) },
+        if set.contains(Component::AVX) && !set.contains(Component::SSE) {
+            Some(Xcr0Error::AvxWithoutSse { value })
+        } else {
+            None
+        },
+        if unsupported.is_empty() { None } else { Some(Xcr0Error::Unsupported { value, unsupported }) },
+        match missing(set, ComponentSet::MPX, ComponentSet::MPX) {
+            Some(missing) => Some(Xcr0Error::PartialMpx { value, missing }),
+            None => None,
+        },
+        match missing(set, ComponentSet::AVX512, avx512) {
+            Some(missing) => Some(Xcr0Error::PartialAvx512 { value, missing }),
+            None => None,
+        },
+        match missing(set, ComponentSet::AMX, ComponentSet::AMX) {
+            Some(missing) => Some(Xcr0Error::PartialAmx { value, missing }),
+            None => None,
+        },
+        if set.contains(Component::APX) && !set.intersection(ComponentSet::MPX).is_empty() {
+            Some(Xcr0Error::ApxWithMpx { value })
+        } else {
+            None
+        },
+    ]
+}
+
+/// Returns what `set` lacks of `needed`, if it has any of `group` and lacks something.
+const fn missing(set: ComponentSet, group: ComponentSet, needed: ComponentSet) -> Option<ComponentSet> {
+    let missing = needed.minus(set);
+    if set.intersection(group).is_empty() || missing.is_empty() { None } else { Some(missing) }
+}
