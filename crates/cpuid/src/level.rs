@@ -12,7 +12,7 @@ use crate::quirk;
 use crate::rebuild::{Floor, rebuild};
 use crate::regs::Regs;
 use crate::rule::Rule;
-use crate::table::{self, NUMBERS, leaf_01, plan_of};
+use crate::table::{self, NUMBERS, plan_of};
 use crate::value::Value;
 use crate::vendor::Signature;
 
@@ -201,7 +201,6 @@ impl<'a> Leveller<'a> {
             return Err(self.disagreement);
         }
         rebuild(&mut self.leaves, &set, &geometry, self.floor);
-        raise_maxphysaddr(&mut self.leaves);
         Ok(Policy { kind: self.kind, topology: None, leaves: self.leaves })
     }
 }
@@ -230,16 +229,4 @@ fn rebuild_enumeration(leaves: &mut Leaves) {
     leaves.change(0xd, 0, Edx, |_| user_high);
     leaves.change(0xd, 1, Ecx, |_| supervisor_low);
     leaves.change(0xd, 1, Edx, |_| supervisor_high);
-}
-
-/// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32 (SDM vol. 2A, CPUID.80000008H).
-fn raise_maxphysaddr(leaves: &mut Leaves) {
-    let regs = leaves.get(0x8000_0008, 0);
-    if regs.is_zero() {
-        return;
-    }
-    let has_36 = leaves.is_set(leaf_01::PAE) || leaves.is_set(leaf_01::PSE36);
-    let floor = if has_36 { 36 } else { 32 };
-    let bits = (regs.eax & 0xff).max(floor);
-    let _ = leaves.set(0x8000_0008, 0, Regs { eax: regs.eax & !0xff | bits, ..regs });
 }

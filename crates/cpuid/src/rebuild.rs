@@ -90,6 +90,7 @@ pub(crate) fn rebuild(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry
     rebuild_basic_controls(leaves, set);
     rebuild_states(leaves, set, geometry);
     copy_common_bits(leaves);
+    raise_maxphysaddr(leaves);
     rebuild_maxima(leaves, floor);
 }
 
@@ -209,6 +210,15 @@ fn copy_common_bits(leaves: &mut Leaves) {
     leaves.change(0x8000_0001, 0, Register::Eax, |_| if is_amd_like { leaf_1.eax } else { 0 });
 }
 
+/// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32 (SDM vol. 2A, CPUID.80000008H).
+fn raise_maxphysaddr(leaves: &mut Leaves) {
+    let least = if leaves.is_set(leaf_01::PAE) || leaves.is_set(leaf_01::PSE36) { 36 } else { 32 };
+    leaves.change(0x8000_0008, 0, Register::Eax, |eax| match eax & 0xff {
+        0 => eax,
+        bits => eax & !0xff | bits.max(least),
+    });
+}
+
 /// The highest basic leaf that is needed: the last one that is not zero, and leaf 0xB for x2APIC ids.
 fn basic_max(leaves: &Leaves) -> u32 {
     let last = leaves.rows().map(|(leaf, _, _)| leaf).filter(|leaf| (1..0x4000_0000).contains(leaf)).max();
@@ -240,10 +250,13 @@ fn rebuild_maxima(leaves: &mut Leaves, floor: Floor) {
 pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
     const LOCAL: [u32; WORDS] = table::covered_by(Relation::Local);
     const DYNAMIC: [u32; WORDS] = table::covered_by(Relation::Dynamic);
+    const DERIVED: [u32; WORDS] = table::covered_by(Relation::Derived);
     let signature = leaves.get(1, 0).eax & SIGNATURE;
-    for (((word, known), local), dynamic) in leaves.words.iter_mut().zip(&table::KNOWN).zip(&LOCAL).zip(&DYNAMIC) {
-        *word &= known & !local & !dynamic;
+    let vendor = leaves.get(0, 0);
+    for (at, word) in leaves.words.iter_mut().enumerate() {
+        *word &= [&LOCAL, &DYNAMIC, &DERIVED].into_iter().fold(table::KNOWN[at], |kept, mask| kept & !mask[at]);
     }
+    let _ = leaves.set(0, 0, vendor);
     leaves.change(1, 0, Register::Eax, |_| signature);
     for (leaf, _, slot) in model::slots() {
         let is_kept = slot >= model::COMPARED_SLOTS;

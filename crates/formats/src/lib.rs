@@ -1,1 +1,76 @@
-//! placeholder
+//! Dumps of machines in, captures out.
+//!
+//! [`read`] takes what a tool wrote about one machine, in any [`Format`], and gives a [`Dump`]: what CPUID answered on
+//! every logical CPU, the MSRs that the file has, and a [`Finding`] for every piece of dirt that was met and how it was
+//! taken. What cannot be taken is a [`ReadError`] with its line. [`write_capture`] writes a dump in the project's own
+//! grammar ([`selfsame_cpuid::text`]), where equal dumps are equal bytes.
+//!
+//! ```
+//! let text = b"\
+//! CPU 0:
+//!    0x00000000 0x00: eax=0x00000001 ebx=0x756e6547 ecx=0x6c65746e edx=0x49656e69
+//!    0x00000001 0x00: eax=0x000006f7 ebx=0x00000000 ecx=0x00000000 edx=0x00000001
+//!    0x20000000 0x00: eax=0x000006f7 ebx=0x00000000 ecx=0x00000000 edx=0x00000001
+//! ";
+//! let dump = selfsame_formats::read(text, "bnode3", None)?;
+//! assert_eq!(dump.cpus[0].get(1, 0).unwrap().eax, 0x6f7);
+//! assert_eq!(dump.findings[0].what, "20000000");
+//! assert_eq!(dump.findings[0].reason, "out of range: repeats the highest basic leaf, 00000001; left out");
+//!
+//! let capture = selfsame_formats::write_capture(&dump);
+//! assert!(capture.starts_with("selfsame 1 capture\nname bnode3\nsource converted:cpuid-r\ncpu 0\n"));
+//! # Ok::<(), selfsame_formats::ReadError>(())
+//! ```
+#![forbid(unsafe_code)]
+
+mod capture;
+mod capture_text;
+mod collect;
+mod cpuid_raw;
+mod detect;
+mod dirt;
+mod dump;
+mod error;
+mod findings;
+mod instlatx64;
+mod ranges;
+mod raw;
+mod scan;
+mod subleaf;
+
+pub use capture_text::write_capture;
+pub use detect::{Format, detect};
+pub use dirt::examine;
+pub use dump::{CpuDump, Dump, Source};
+pub use error::{ReadError, UnknownFormat, UnknownSource};
+pub use findings::Finding;
+pub use raw::Raw;
+
+/// Reads a dump of one machine; finds its format out where `format` does not say it.
+///
+/// `name` names the machine where the file does not, for example the file's stem. All of [`examine`] is done, too.
+///
+/// # Errors
+///
+/// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows.
+pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, ReadError> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.trim_ascii().is_empty() {
+        return Err(ReadError::Empty);
+    }
+    if bytes.contains(&0) {
+        let offset = bytes.iter().position(|&b| b == 0).unwrap_or_default();
+        return Err(ReadError::Binary { offset });
+    }
+    let mut dump = match format.or_else(|| detect(bytes)).ok_or(ReadError::UnknownFormat)? {
+        Format::InstLatX64 => instlatx64::read(bytes)?,
+        Format::CpuidRaw => cpuid_raw::read(bytes)?,
+        Format::Capture => capture::read(bytes)?,
+    };
+    if dump.name.is_empty() {
+        dump.name = capture_text::name_of(name);
+    }
+    let found = examine(&mut dump);
+    dump.findings.extend(found);
+    Ok(dump)
+}

@@ -133,7 +133,7 @@ pub(crate) static ROWS: [Feature; 28] = [
         .needs(&[SVM])
         .because("machine checks of guests go to the host", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(24), "tlbsync-int")
-        .needs(&[INVLPGB])
+        .needs(&[SVM, INVLPGB])
         .because("TLBSYNC intercept; nothing to intercept without INVLPGB", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(25), "vnmi")
         .linux("vnmi")
