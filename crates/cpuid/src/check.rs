@@ -13,8 +13,7 @@ use crate::place::{Place, Word};
 use crate::policy::Policy;
 use crate::regs::Regs;
 use crate::rule::Rule;
-use crate::table::{self, NUMBERS, leaf_01};
-use crate::value::Value;
+use crate::table::{self, NUMBERS, Number, leaf_01};
 use crate::vendor::VendorName;
 
 /// A guest and a host of the same kind, to be held against each other.
@@ -131,7 +130,7 @@ impl<'a> Check<'a> {
         self.guest.kind == self.host.kind()
             && missing_bits(guest, host) == 0
             && !misses_a_default_one(guest, host)
-            && numbers().all(|row| accepts(row, guest, host))
+            && NUMBERS.iter().all(|number| accepts(number, guest, host))
             && states_agree(guest, host)
     }
 
@@ -182,7 +181,7 @@ impl<'a> Check<'a> {
     fn refused_numbers(&self, refused: &mut impl FnMut(Refusal)) {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
         let mut is_vendor_refused = false;
-        for row in numbers().filter(|row| !accepts(row, guest, host)) {
+        for row in NUMBERS.iter().filter(|number| !accepts(number, guest, host)).map(Number::row) {
             let is_vendor =
                 row.word == table::VENDOR[0] || row.word == table::VENDOR[1] || row.word == table::VENDOR[2];
             if is_vendor && core::mem::replace(&mut is_vendor_refused, true) {
@@ -214,8 +213,7 @@ impl<'a> Check<'a> {
         }
         let states = guest.xcr0().union(guest.xss()).intersection(host.xcr0().union(host.xss()));
         for component in states.minus(ComponentSet::LEGACY) {
-            let index = u32::from(component.index());
-            let (mine, theirs) = (guest.get(0xd, index), host.get(0xd, index));
+            let (mine, theirs) = (guest.state_row(component), host.state_row(component));
             if !is_same_row(mine, theirs) {
                 let side = |row: Regs| Side::Place { size_bytes: row.eax, offset_bytes: row.ebx };
                 refused(Refusal {
@@ -261,28 +259,19 @@ fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
             != 0
 }
 
-/// The fields that compare as numbers.
-fn numbers() -> impl Iterator<Item = &'static Value> {
-    NUMBERS.iter()
-}
-
-fn accepts(row: &Value, guest: &Leaves, host: &Leaves) -> bool {
-    let (guest, host) = (row.get(guest.word(row.word)), row.get(host.word(row.word)));
-    match row.relation {
-        Relation::Min => guest <= host,
-        Relation::Max => guest >= host,
-        _ => guest == host,
-    }
+fn accepts(number: &Number, guest: &Leaves, host: &Leaves) -> bool {
+    let (guest, host) = (guest.words[number.word()], host.words[number.word()]);
+    guest == host || number.accepts(guest, host)
 }
 
 /// Whether every component of the guest lies on the host where the guest believes it.
 fn states_agree(guest: &Leaves, host: &Leaves) -> bool {
     let states = guest.xcr0().union(guest.xss());
     guest.xss().is_subset_of(host.xss())
-        && states.minus(ComponentSet::LEGACY).iter().all(|component| {
-            let index = u32::from(component.index());
-            is_same_row(guest.get(0xd, index), host.get(0xd, index))
-        })
+        && states
+            .minus(ComponentSet::LEGACY)
+            .iter()
+            .all(|component| is_same_row(guest.state_row(component), host.state_row(component)))
 }
 
 /// Whether two rows of leaf 0xD describe the same place: size, offset and class. What a row says of compaction and XFD

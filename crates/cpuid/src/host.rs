@@ -46,11 +46,18 @@ impl Host {
         Self { raw: raw.features(), max: hardware.max(kind, trims), default: hardware.default_policy(kind, trims) }
     }
 
-    /// Takes what a hypervisor offers as the host's maximum and default for the policy's kind of guest.
+    /// Takes what a hypervisor offers, such as `KVM_GET_SUPPORTED_CPUID`, as the host's maximum and default.
+    ///
+    /// What the hypervisor makes anywhere is there even where its list leaves it out: KVM leaves TSC_DEADLINE and ARAT to
+    /// the VMM.
     pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
-        let hardware = Hardware::of_offered(offered, kind, trims);
-        let policy = Policy { kind, topology: None, leaves: hardware.leaves };
+        let policy = offered_policy(offered, kind, trims);
         Self { raw: offered.features(), max: policy.clone(), default: policy }
+    }
+
+    /// Takes a policy as that of a host that gives exactly this.
+    pub fn from_policy(policy: &Policy) -> Self {
+        Self { raw: policy.features(), max: policy.clone(), default: policy.clone() }
     }
 
     /// The features that the hardware has, or that were offered.
@@ -92,23 +99,7 @@ impl Hardware {
         }
         trims.apply_to_host(&mut leaves, &mut set);
         let geometry = usable_geometry(raw, raw.vendor());
-        close(&mut set, geometry.components(), |_, _| {});
-        rebuild(&mut leaves, &set, &geometry, Floor::default());
-        Self { leaves, set, geometry }
-    }
-
-    fn of_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
-        let mut leaves = offered.clone();
-        let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
-        rebuild::clear_what_is_not_the_cpus(&mut leaves);
-        for (leaf, regs) in hypervisor {
-            let _ = leaves.set(leaf, 0, regs);
-        }
-        let mut set = leaves.features();
-        trims.apply_to_host(&mut leaves, &mut set);
-        trims.apply_to_guest(kind, &mut leaves, &mut set);
-        let geometry = usable_geometry(offered, offered.vendor());
-        close(&mut set, geometry.components(), |_, _| {});
+        close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         rebuild(&mut leaves, &set, &geometry, Floor::default());
         Self { leaves, set, geometry }
     }
@@ -151,11 +142,30 @@ impl Hardware {
         quirk(&self.leaves, &self.set, kind, &mut set);
         trims.apply_to_guest(kind, &mut leaves, &mut set);
         let is_unsafe = is_rsba_settled(&set);
-        close(&mut set, self.geometry.components(), |_, _| {});
+        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         quirk::settle_rsba(is_unsafe, kind, &mut set);
         rebuild(&mut leaves, &set, &self.geometry, Floor::default());
         Policy { kind, topology: None, leaves }
     }
+}
+
+fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
+    let mut leaves = offered.clone();
+    let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
+    rebuild::clear_what_is_not_the_cpus(&mut leaves);
+    for (leaf, regs) in hypervisor {
+        // Both are leaves of the model.
+        let _ = leaves.set(leaf, 0, regs);
+    }
+    let mut set = leaves.features();
+    let listed = set;
+    set = set | whole(plan_of(kind), |p| &p.made);
+    quirk::narrow_made(offered.vendor(), &listed, kind, &mut set);
+    trims.apply_to_guest(kind, &mut leaves, &mut set);
+    let geometry = usable_geometry(offered, offered.vendor());
+    close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+    rebuild(&mut leaves, &set, &geometry, Floor::default());
+    Policy { kind, topology: None, leaves }
 }
 
 fn masked(set: &Featureset, mask: impl Fn(usize) -> u32) -> Featureset {

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use selfsame_xstate::{ComponentSet, Geometry};
+use selfsame_xstate::Geometry;
 
 use crate::featureset::Featureset;
 use crate::model::{self, COMPARED_SLOTS, FIRST_MSR_WORD, MSR_COUNT, MSRS, SLOTS, WORDS};
@@ -142,18 +142,6 @@ impl Leaves {
     /// Family, model and stepping.
     pub fn signature(&self) -> Signature {
         Signature::of(self.get(1, 0).eax)
-    }
-
-    /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
-    pub fn xcr0(&self) -> ComponentSet {
-        let regs = self.get(0xd, 0);
-        ComponentSet::from_bits(u64::from(regs.eax) | u64::from(regs.edx) << 32)
-    }
-
-    /// The components that IA32_XSS may enable, leaf 0xD subleaf 1 EDX:ECX.
-    pub fn xss(&self) -> ComponentSet {
-        let regs = self.get(0xd, 1);
-        ComponentSet::from_bits(u64::from(regs.ecx) | u64::from(regs.edx) << 32)
     }
 
     /// The XSAVE geometry of leaf 0xD.

@@ -1,12 +1,14 @@
 //! Levelling: the CPU that a guest can be given on all hosts of a pool.
 
-use selfsame_xstate::{Component, ComponentSet};
+use core::ops::Range;
+
+use selfsame_xstate::ComponentSet;
 
 use crate::closure::close;
-use crate::feature::{Kind, Relation};
+use crate::feature::Kind;
 use crate::finding::What;
 use crate::leaves::Leaves;
-use crate::model;
+use crate::model::{self, COMPARED_SLOTS};
 use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{Floor, rebuild};
@@ -16,16 +18,28 @@ use crate::table::{self, NUMBERS, plan_of};
 use crate::value::Value;
 use crate::vendor::Signature;
 
-/// Groups of leaves that describe, each taken whole from one host.
-const DESCRIPTIVE: [&[u32]; 7] = [
-    &[0x2],
-    &[0x4],
-    &[0x18],
-    &[0x8000_0002, 0x8000_0003, 0x8000_0004],
-    &[0x8000_0005, 0x8000_0006],
-    &[0x8000_0019],
-    &[0x8000_001d],
+/// Leaves that describe, in groups each taken whole from one host: the slots among those that are only kept.
+static DESCRIPTIVE: [Range<usize>; 7] = [
+    kept(0x2, 0x2),
+    kept(0x4, 0x4),
+    kept(0x18, 0x18),
+    kept(0x8000_0002, 0x8000_0004),
+    kept(0x8000_0005, 0x8000_0006),
+    kept(0x8000_0019, 0x8000_0019),
+    kept(0x8000_001d, 0x8000_001d),
 ];
+
+/// The slots of the leaves from `first` to `last`, none of which holds a compared subleaf.
+const fn kept(first: u32, last: u32) -> Range<usize> {
+    let (Some(start), Some(mut end)) = (model::slot(first, 0), model::slot(last, 0)) else { unreachable!() };
+    let mut subleaf = 1;
+    while let (Some(true), Some(slot)) = (model::indexing(last), model::slot(last, subleaf)) {
+        end = slot;
+        subleaf += 1;
+    }
+    assert!(start >= COMPARED_SLOTS && start <= end);
+    start - COMPARED_SLOTS..end + 1 - COMPARED_SLOTS
+}
 
 /// Folds default policies, one after another, into the level of their hosts.
 ///
@@ -47,7 +61,7 @@ pub struct Leveller<'a> {
     kind: Kind,
     count: usize,
     leaves: Leaves,
-    described_by: [&'a str; DESCRIPTIVE.len()],
+    described_by: [Option<&'a str>; DESCRIPTIVE.len()],
     disagreement: Disagreement,
     floor: Floor,
 }
@@ -66,12 +80,12 @@ impl Disagreement {
         let values = NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1);
         let states = self.states.iter().map(|c| (What::Components(ComponentSet::EMPTY.with(c)), Rule::Layout));
         let empty = self.is_empty.then_some((What::Name("hosts"), Rule::Malformed));
-        values.map(|(_, row)| (What::Value(row.name), Rule::Equal)).chain(states).chain(empty)
+        values.map(|(_, number)| (What::Value(number.row().name), Rule::Equal)).chain(states).chain(empty)
     }
 
     /// The values on which the hosts disagree.
     pub fn values(&self) -> impl Iterator<Item = &'static Value> + '_ {
-        NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1).map(|(_, row)| row)
+        NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1).map(|(_, number)| number.row())
     }
 
     /// The state components that lie in different places.
@@ -89,7 +103,7 @@ impl<'a> Leveller<'a> {
             kind,
             count: 0,
             leaves: Leaves::new(),
-            described_by: [""; DESCRIPTIVE.len()],
+            described_by: [None; DESCRIPTIVE.len()],
             disagreement: Disagreement { values: 0, states: ComponentSet::EMPTY, is_empty: false },
             floor: Floor { basic: 0, leaf_7: 0, extended: 0 },
         }
@@ -104,75 +118,64 @@ impl<'a> Leveller<'a> {
     pub fn add(&mut self, name: &'a str, host: &Policy) {
         if self.count == 0 {
             self.leaves = host.leaves.clone();
-            self.described_by = [name; DESCRIPTIVE.len()];
+            for range in &DESCRIPTIVE {
+                self.leaves.kept[range.clone()].fill(Regs::ZERO);
+            }
         } else {
             self.fold_words(&host.leaves);
-            self.fold_states(&host.leaves);
-            self.fold_descriptions(name, &host.leaves);
         }
+        self.fold_states(&host.leaves);
+        self.fold_descriptions(name, &host.leaves);
         self.count += 1;
     }
 
     fn fold_words(&mut self, host: &Leaves) {
-        for (i, row) in NUMBERS.iter().enumerate() {
-            let (mine, theirs) = (row.get(self.leaves.word(row.word)), row.get(host.word(row.word)));
-            let levelled = match row.relation {
-                Relation::Min => mine.min(theirs),
-                Relation::Max => mine.max(theirs),
-                _ => {
-                    self.disagreement.values |= u64::from(mine != theirs) << i;
-                    mine
-                }
-            };
-            let word = self.leaves.word_mut(row.word);
-            *word = row.set(*word, levelled);
+        let signatures = [self.leaves.word(table::SIGNATURE), host.word(table::SIGNATURE)];
+        for (i, number) in NUMBERS.iter().enumerate() {
+            let (mine, theirs) = (&mut self.leaves.words[number.word()], host.words[number.word()]);
+            if *mine != theirs {
+                let (combined, do_agree) = number.combine(*mine, theirs);
+                *mine = combined;
+                self.disagreement.values |= u64::from(!do_agree) << i;
+            }
         }
-        let signatures = [self.leaves.get(1, 0).eax, host.get(1, 0).eax];
         let plan = plan_of(self.kind);
         let words = self.leaves.words.iter_mut().zip(&host.words);
         for ((mine, theirs), (and, or)) in words.zip(plan.and.iter().zip(&plan.or)) {
-            *mine = (*mine & !(and | or)) | (*mine & theirs & and) | ((*mine | theirs) & or);
+            *mine = (*mine & (theirs | !and)) | (theirs & or);
         }
-        let least = signatures.into_iter().min_by_key(|&eax| (Signature::of(eax), eax)).unwrap_or_default();
-        if let Some(eax) = self.leaves.words.get_mut(table::SIGNATURE.index()) {
-            *eax = least;
+        if signatures[0] != signatures[1] {
+            let least = signatures.into_iter().min_by_key(|&eax| (Signature::of(eax), eax));
+            *self.leaves.word_mut(table::SIGNATURE) = least.unwrap_or_default();
         }
     }
 
     /// Keeps the row of each component that any host has. Rows must agree in size and offset.
     fn fold_states(&mut self, host: &Leaves) {
-        for component in (2..=62).filter_map(Component::new) {
-            let Some(slot) = model::slot(0xd, u32::from(component.index())) else { continue };
-            let (mine, theirs) = (self.leaves.slot(slot), host.slot(slot));
-            if theirs.eax == 0 {
-                continue;
-            }
+        for component in host.xcr0().union(host.xss()).minus(ComponentSet::LEGACY) {
+            let theirs = host.state_row(component);
+            let Some(mine) = self.leaves.state_row_mut(component) else { continue };
             if mine.eax == 0 {
-                self.leaves.set_slot(slot, theirs);
-            } else if (mine.eax, mine.ebx) != (theirs.eax, theirs.ebx) {
+                *mine = theirs;
+            } else if theirs.eax != 0 && (mine.eax, mine.ebx) != (theirs.eax, theirs.ebx) {
                 self.disagreement.states.insert(component);
             } else {
-                self.leaves.set_slot(slot, Regs { ecx: mine.ecx | theirs.ecx, ..mine });
+                mine.ecx |= theirs.ecx;
             }
         }
     }
 
     fn fold_descriptions(&mut self, name: &'a str, host: &Leaves) {
-        for (group, described_by) in DESCRIPTIVE.iter().zip(&mut self.described_by) {
-            let slots = || {
-                group.iter().flat_map(|&leaf| {
-                    (0..16).map_while(move |subleaf| model::slot(leaf, subleaf)).take(subleaves(leaf))
-                })
-            };
-            let is_there = |leaves: &Leaves| slots().any(|slot| !leaves.slot(slot).is_zero());
-            let is_before = !is_there(&self.leaves)
-                || name < *described_by
-                || name == *described_by && slots().map(|s| host.slot(s)).lt(slots().map(|s| self.leaves.slot(s)));
-            if is_there(host) && is_before {
-                for slot in slots() {
-                    self.leaves.set_slot(slot, host.slot(slot));
-                }
-                *described_by = name;
+        for (range, described_by) in DESCRIPTIVE.iter().zip(&mut self.described_by) {
+            if described_by.is_some_and(|by| by < name) {
+                continue;
+            }
+            let (mine, theirs) = (&mut self.leaves.kept[range.clone()], &host.kept[range.clone()]);
+            let is_there = theirs.iter().any(|regs| !regs.is_zero());
+            let is_tie = *described_by == Some(name);
+            if is_there && (!is_tie || *theirs < *mine) {
+                mine.copy_from_slice(theirs);
+                *described_by = Some(name);
             }
         }
     }
@@ -202,14 +205,6 @@ impl<'a> Leveller<'a> {
         }
         rebuild(&mut self.leaves, &set, &geometry, self.floor);
         Ok(Policy { kind: self.kind, topology: None, leaves: self.leaves })
-    }
-}
-
-const fn subleaves(leaf: u32) -> usize {
-    match leaf {
-        0x4 | 0x8000_001d => 8,
-        0x18 => 16,
-        _ => 1,
     }
 }
 

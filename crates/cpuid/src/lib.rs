@@ -23,6 +23,7 @@ mod quirk;
 mod rebuild;
 mod regs;
 mod rule;
+mod states;
 mod table;
 pub mod text;
 mod topology;

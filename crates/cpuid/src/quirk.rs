@@ -37,14 +37,19 @@ pub(crate) fn keep_vendors_own(vendor: Vendor, set: &mut Featureset) {
     }
 }
 
+/// Takes out of `set` what the hypervisor makes on another vendor's CPUs only.
+pub(crate) fn narrow_made(vendor: Vendor, host: &Featureset, kind: Kind, set: &mut Featureset) {
+    // KVM emulates UMIP through an Intel control; AMD's virtual machines have it from the hardware or not at all.
+    if kind == Kind::Kvm && vendor.is_amd_like() && !host.contains(leaf_07_0_ecx::UMIP) {
+        set.remove(leaf_07_0_ecx::UMIP);
+    }
+}
+
 /// What KVM makes on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
 fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
+    narrow_made(leaves.vendor(), host, Kind::Kvm, set);
     if !leaves.vendor().is_amd_like() {
         return;
-    }
-    // UMIP is emulated through an Intel control; AMD's virtual machines have it from the hardware or not at all.
-    if !host.contains(leaf_07_0_ecx::UMIP) {
-        set.remove(leaf_07_0_ecx::UMIP);
     }
     // KVM tells AMD guests of the same controls by Intel's bits as well (kvm_set_cpu_caps).
     if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {

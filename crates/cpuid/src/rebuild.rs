@@ -245,9 +245,26 @@ fn rebuild_maxima(leaves: &mut Leaves, floor: Floor) {
     let _ = leaves.set(0x8000_0000, 0, Regs { eax: max, ..name });
 }
 
+/// Clears what lies beyond the highest leaf or subleaf that the CPU claims: it is no answer of this CPU.
+fn clear_out_of_range(leaves: &mut Leaves) {
+    let claims: [(u32, u32); 4] =
+        [0, 0x8000_0000, 0x8086_0000, 0xc000_0000].map(|base| (base, leaves.get(base, 0).eax));
+    let last_subleaf = [0x7, 0x14, 0x1d, 0x1e, 0x20, 0x24, 0x29].map(|leaf| (leaf, leaves.get(leaf, 0).eax));
+    for (leaf, subleaf, slot) in model::slots() {
+        let base = leaf & 0xffff_0000;
+        let is_beyond =
+            |&(first, claim): &(u32, u32)| first == base && leaf != first && !(first..=claim).contains(&leaf);
+        let is_past = |&(of, last): &(u32, u32)| of == leaf && subleaf.is_some_and(|subleaf| subleaf > last);
+        if claims.iter().any(is_beyond) || last_subleaf.iter().any(is_past) {
+            leaves.set_slot(slot, Regs::ZERO);
+        }
+    }
+}
+
 /// Clears what a policy never holds: bits without a row, what belongs to one machine or one moment, topology, and what
 /// the hypervisor under which a dump was taken said about itself.
 pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
+    clear_out_of_range(leaves);
     const LOCAL: [u32; WORDS] = table::covered_by(Relation::Local);
     const DYNAMIC: [u32; WORDS] = table::covered_by(Relation::Dynamic);
     const DERIVED: [u32; WORDS] = table::covered_by(Relation::Derived);

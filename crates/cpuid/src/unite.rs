@@ -32,16 +32,11 @@ pub fn unite<'a>(cpus: impl IntoIterator<Item = &'a Leaves>, mut differs: impl F
     let mut different_bits = [0u32; WORDS];
     let mut different_numbers = 0u64;
     for cpu in cpus {
-        for (i, row) in NUMBERS.iter().enumerate() {
-            let (mine, theirs) = (row.get(host.word(row.word)), row.get(cpu.word(row.word)));
-            different_numbers |= u64::from(mine != theirs) << i;
-            let united = match row.relation {
-                Relation::Min => mine.min(theirs),
-                Relation::Max => mine.max(theirs),
-                _ => mine,
-            };
-            let word = host.word_mut(row.word);
-            *word = row.set(*word, united);
+        for (i, number) in NUMBERS.iter().enumerate() {
+            let at = number.word();
+            let (mine, theirs) = (host.words[at], cpu.words[at]);
+            different_numbers |= u64::from(!number.is_same(mine, theirs)) << i;
+            host.words[at] = number.combine(mine, theirs).0;
         }
         let words = host.words.iter_mut().zip(&cpu.words).zip(&mut different_bits);
         for (((mine, theirs), different), (all, any)) in words.zip(ALL.iter().zip(&table::ANY)) {
@@ -56,8 +51,8 @@ pub fn unite<'a>(cpus: impl IntoIterator<Item = &'a Leaves>, mut differs: impl F
             }
         }
     }
-    for (_, row) in NUMBERS.iter().enumerate().filter(|(i, _)| different_numbers >> i & 1 == 1) {
-        differs(What::Value(row.name));
+    for (_, number) in NUMBERS.iter().enumerate().filter(|(i, _)| different_numbers >> i & 1 == 1) {
+        differs(What::Value(number.row().name));
     }
     Some(host)
 }

@@ -159,7 +159,10 @@ impl Reader {
         for number in &self.section {
             let is_first = self.cpus.get_mut(number).is_some_and(&insert);
             if !is_first {
-                return Err(ReadError::Line { line, reason: "a section above has this row for one of these cpus already" });
+                return Err(ReadError::Line {
+                    line,
+                    reason: "a section above has this row for one of these cpus already",
+                });
             }
         }
         Ok(())

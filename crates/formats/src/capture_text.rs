@@ -47,7 +47,7 @@ enum Row {
 }
 
 impl Row {
-    const fn statement(self) -> Statement<'static> {
+    fn statement(self) -> Statement<'static> {
         match self {
             Self::Leaf(leaf, subleaf, regs) => {
                 let is_plain = subleaf == 0 && !subleaf::is_indexed(leaf);

@@ -83,7 +83,8 @@ pub(crate) fn collect(sections: Vec<Section>, findings: &mut Findings) -> Result
     let is_one_of_many = cpus.len() > 1;
     let first = cpus.first_mut().ok_or(ReadError::NoCpu)?;
     if is_one_of_many && let Some(row) = unassigned.first() {
-        let reason = format!("the file does not say which cpu they were read on; taken as those of cpu {}", first.number);
+        let reason =
+            format!("the file does not say which cpu they were read on; taken as those of cpu {}", first.number);
         findings.note("msrs", Some(row.line), reason);
     }
     add_msrs(first, unassigned, &mut repeated);
@@ -143,7 +144,11 @@ fn resolve(mut rows: Vec<Row>, findings: &mut Findings) -> Vec<Resolved> {
         let keyed = untagged.iter().zip(inferred.subleaves);
         resolved.extend(keyed.map(|(row, subleaf)| ((leaf, subleaf), row.regs, row.line)));
         if resolved.iter().any(|((_, subleaf), ..)| *subleaf > subleaf::MAX) {
-            findings.note(leaf_place(leaf), Some(line), "has more rows than any leaf has subleaves: the rest is left out");
+            findings.note(
+                leaf_place(leaf),
+                Some(line),
+                "has more rows than any leaf has subleaves: the rest is left out",
+            );
             resolved.retain(|((_, subleaf), ..)| *subleaf <= subleaf::MAX);
         }
     }

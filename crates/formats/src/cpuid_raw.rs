@@ -33,7 +33,11 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
         } else if text.starts_with(b"0x") {
             let row = row(text, number).ok_or_else(|| malformed(line, ROW))?;
             if sections.is_empty() {
-                findings.note("cpu 0", Some(number), "the file has rows before any `CPU` line: taken as those of cpu 0");
+                findings.note(
+                    "cpu 0",
+                    Some(number),
+                    "the file has rows before any `CPU` line: taken as those of cpu 0",
+                );
                 sections.push(Section::new(Some(0), number));
             }
             if let Some(section) = sections.last_mut() {

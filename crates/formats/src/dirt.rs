@@ -59,7 +59,11 @@ fn examine_vendor(leaf_0: Regs, findings: &mut Findings) {
     let name = VendorName::of(leaf_0);
     let bytes = vendor_bytes(leaf_0);
     if &bytes == EMULATOR {
-        findings.note("vendor", None, "`Virtual CPU `: an emulator's answers on another architecture, not an x86 cpu's");
+        findings.note(
+            "vendor",
+            None,
+            "`Virtual CPU `: an emulator's answers on another architecture, not an x86 cpu's",
+        );
         return;
     }
     if KNOWN_VENDORS.contains(&&bytes) {

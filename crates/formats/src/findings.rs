@@ -51,11 +51,7 @@ pub(crate) fn leaf_place(leaf: u32) -> String {
 
 /// Spells a subleaf, `0000000d.2`; in a leaf without subleaves, the leaf alone.
 pub(crate) fn row_place(leaf: u32, subleaf: u32) -> String {
-    if subleaf == 0 && !crate::subleaf::is_indexed(leaf) {
-        leaf_place(leaf)
-    } else {
-        format!("{leaf:08x}.{subleaf:x}")
-    }
+    if subleaf == 0 && !crate::subleaf::is_indexed(leaf) { leaf_place(leaf) } else { format!("{leaf:08x}.{subleaf:x}") }
 }
 
 /// Spells an MSR, `msr:0000010a`.

@@ -11,14 +11,12 @@ use selfsame_cpuid::Regs;
 pub(crate) const MAX: u32 = 0xff;
 
 /// Whether ECX selects a subleaf.
-pub(crate) const fn is_indexed(leaf: u32) -> bool {
-    matches!(
-        leaf,
-        0x4 | 0x7 | 0xb | 0xd | 0xf | 0x10 | 0x12 | 0x14 | 0x17 | 0x18 | 0x1b | 0x1d | 0x1e | 0x1f | 0x20 | 0x23 | 0x24
-            | 0x27 | 0x28 | 0x29
-            | 0x8000_001d | 0x8000_0020 | 0x8000_0026
-    )
+pub(crate) fn is_indexed(leaf: u32) -> bool {
+    INDEXED_BASIC.contains(&leaf) || matches!(leaf, 0x8000_001d | 0x8000_0020 | 0x8000_0026)
 }
+
+const INDEXED_BASIC: [u32; 20] =
+    [0x4, 0x7, 0xb, 0xd, 0xf, 0x10, 0x12, 0x14, 0x17, 0x18, 0x1b, 0x1d, 0x1e, 0x1f, 0x20, 0x23, 0x24, 0x27, 0x28, 0x29];
 
 /// The subleaves of a leaf's rows.
 #[derive(Debug, Eq, PartialEq)]
@@ -95,7 +93,11 @@ fn by_type(rows: &[Regs], mask: u32) -> Inferred {
     let is_end = |row: &&Regs| row.eax & mask == 0;
     let ended = rows.iter().skip_while(|row| !is_end(row)).any(|row| !is_end(&row));
     let subleaves = ordinals(rows.len());
-    if ended { Inferred::doubtful(subleaves, "a row follows the end of the list") } else { Inferred::certain(subleaves) }
+    if ended {
+        Inferred::doubtful(subleaves, "a row follows the end of the list")
+    } else {
+        Inferred::certain(subleaves)
+    }
 }
 
 fn by_echo(rows: &[Regs]) -> Inferred {

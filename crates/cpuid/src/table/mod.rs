@@ -188,19 +188,70 @@ const NUMBER_COUNT: usize = {
     count
 };
 
-/// The rows of the value table that compare as numbers: relations Min, Max and Equal.
-pub(crate) static NUMBERS: [Value; NUMBER_COUNT] = {
-    let mut rows = [VALUES[0]; NUMBER_COUNT];
+/// A field that compares as a number, in the least space: relations Min, Max and Equal.
+#[derive(Clone, Copy)]
+pub(crate) struct Number {
+    /// Which row of [`VALUES`] it is.
+    row: u16,
+    word: u16,
+    mask: u32,
+    relation: Relation,
+}
+
+/// The fields that compare as numbers, in the order of their places.
+pub(crate) static NUMBERS: [Number; NUMBER_COUNT] = {
+    let mut numbers = [Number { row: 0, word: 0, mask: 0, relation: Relation::Min }; NUMBER_COUNT];
     let (mut at, mut i) = (0, 0);
     while i < VALUE_COUNT {
-        if is_number(&VALUES[i]) {
-            rows[at] = VALUES[i];
+        let row = &VALUES[i];
+        if is_number(row) {
+            numbers[at] =
+                Number { row: i as u16, word: row.word.index() as u16, mask: row.mask(), relation: row.relation };
             at += 1;
         }
         i += 1;
     }
-    rows
+    numbers
 };
+
+impl Number {
+    /// The field's row.
+    pub(crate) fn row(&self) -> &'static Value {
+        &VALUES[self.row as usize]
+    }
+
+    /// The word that holds the field.
+    pub(crate) const fn word(&self) -> usize {
+        self.word as usize
+    }
+
+    /// Whether a guest with the word `guest` may run where the word is `host`. The field stays where it is: bits in
+    /// place compare as the number does.
+    pub(crate) const fn accepts(&self, guest: u32, host: u32) -> bool {
+        let (guest, host) = (guest & self.mask, host & self.mask);
+        match self.relation {
+            Relation::Min => guest <= host,
+            Relation::Max => guest >= host,
+            _ => guest == host,
+        }
+    }
+
+    /// Whether two words agree in the field.
+    pub(crate) const fn is_same(&self, mine: u32, theirs: u32) -> bool {
+        (mine ^ theirs) & self.mask == 0
+    }
+
+    /// The word `mine` with the field combined with that of `theirs`; whether they may be combined.
+    pub(crate) const fn combine(&self, mine: u32, theirs: u32) -> (u32, bool) {
+        let (a, b) = (mine & self.mask, theirs & self.mask);
+        let field = match self.relation {
+            Relation::Min if b < a => b,
+            Relation::Max if b > a => b,
+            _ => a,
+        };
+        (mine & !self.mask | field, a == b || !matches!(self.relation, Relation::Equal))
+    }
+}
 
 /// Leaf 0: the vendor's twelve bytes, as EBX, EDX, ECX.
 pub(crate) const VENDOR: [Word; 3] =

@@ -2,9 +2,9 @@
 
 use super::{EdgeDifference, edge};
 
-/// Prerequisites that QEMU keeps and the table does not: of the feature at QEMU's word and mask.
+/// Prerequisites that QEMU keeps and the table does not, by canonical names.
 pub(crate) static QEMU_EDGES: [EdgeDifference; 1] = [edge(
     "avx10",
-    "avx10-128, avx10-256 or avx10-512",
-    "needs any of them, and each of them needs it: the table says only that the lengths mean nothing without avx10",
+    "avx10-128 or avx10-256 or avx10-512",
+    "QEMU gates both ways; the table says that a vector length means nothing without avx10, and keeps avx10 without",
 )];

@@ -17,7 +17,12 @@ pub(crate) static XEN_ROWS: [RowDifference; 20] = [
         "all, made made hardware",
         "Xen's code adds it to every HVM guest; the answer follows APIC_BASE at the exit",
     ),
-    row("HTT", "!A", "all, anywhere anywhere anywhere", "Xen's code adds it to every max policy: topology is the guest's"),
+    row(
+        "HTT",
+        "!A",
+        "all, anywhere anywhere anywhere",
+        "Xen's code adds it to every max policy: topology is the guest's",
+    ),
     row(
         "FDP_EXCP_ONLY",
         "!",
@@ -128,7 +133,7 @@ const fn lost(key: &'static str, theirs: usize, ours: usize, why: &'static str) 
 }
 
 /// The keys with which the table loses another number of features than Xen.
-pub(crate) static LOST_WITH: [Lost; 11] = [
+pub(crate) static LOST_WITH: [Lost; 10] = [
     lost("FPU", 5, 92, "fxsr needs fpu (Linux), and with it go SSE and XSAVE"),
     lost("FXSR", 30, 86, "xsave needs fxsr (Linux), and with it goes all extended state; f16c needs sse2 (Linux)"),
     lost("IBRS", 9, 6, "no edge to AMD_STIBP and AMD_SSBD, so STIBP_ALWAYS stays as well"),
@@ -144,6 +149,10 @@ pub(crate) static LOST_WITH: [Lost; 11] = [
     lost("PAE", 17, 28, "as LM, which needs it"),
     lost("SSE", 28, 40, "as LM, which needs sse2, and f16c (Linux)"),
     lost("SSE2", 26, 38, "as LM, which needs it, and f16c (Linux)"),
-    lost("XSAVE", 47, 53, "shstk (and cet-sss), enqcmd and xfd need xsaves; osxsave and ospke answer for xsave and pku"),
-    lost("MMX", 3, 3, ""),
+    lost(
+        "XSAVE",
+        47,
+        53,
+        "shstk (and cet-sss), enqcmd and xfd need xsaves; osxsave and ospke answer for xsave and pku",
+    ),
 ];

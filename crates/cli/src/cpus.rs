@@ -1,0 +1,146 @@
+//! One host from its logical CPUs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use selfsame_cpuid::{Leaves, Place, Relation, Rule, VALUES, What, examine, feature, feature_at, unite};
+use selfsame_formats::{CpuDump, Dump};
+
+use crate::finding::{Finding, rule_of};
+
+/// What a dump says of its machine.
+#[derive(Debug)]
+pub(crate) struct United {
+    /// The level of the logical CPUs.
+    pub(crate) leaves: Leaves,
+    /// The MSRs whose values the dump has.
+    pub(crate) msrs: BTreeSet<u32>,
+    /// What is odd.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Unites the logical CPUs of a dump: a vCPU runs on any of them.
+///
+/// Tools print MSRs once: CPUs without an MSR have it as the first CPU that has it.
+pub(crate) fn united(dump: &Dump) -> United {
+    let mut findings: Vec<Finding> = dump.findings.iter().map(Finding::of_dump).collect();
+    let mut msrs = BTreeMap::new();
+    for (&index, &value) in dump.cpus.iter().flat_map(|cpu| &cpu.msrs) {
+        if let Some(value) = value {
+            msrs.entry(index).or_insert(value);
+        }
+    }
+    let mut outside = BTreeSet::new();
+    let cpus: Vec<Leaves> = dump.cpus.iter().map(|cpu| leaves_of(cpu, &msrs, &mut outside)).collect();
+    findings.extend(outside.into_iter().map(|leaf| {
+        Finding::malformed(format!("leaf {leaf:08x}"), "is not in the model: guests read zero there")
+    }));
+    let leaves = unite(&cpus, |what| findings.push(difference(what, dump, &cpus))).unwrap_or_default();
+    let msrs = msrs.into_keys().collect();
+    missing_msrs(&leaves, &msrs, &mut findings);
+    examine(&leaves, |finding| findings.push(Finding::of_leaves(finding)));
+    United { leaves, msrs, findings }
+}
+
+/// One CPU's rows in the dense form; leaves outside the model that mean something go to `outside`.
+fn leaves_of(cpu: &CpuDump, msrs: &BTreeMap<u32, u64>, outside: &mut BTreeSet<u32>) -> Leaves {
+    let mut leaves = Leaves::new();
+    for (&(leaf, subleaf), &regs) in &cpu.leaves {
+        if leaves.set(leaf, subleaf, regs).is_err() && !regs.is_zero() && !is_meaningless(leaf, subleaf) {
+            outside.insert(leaf);
+        }
+    }
+    for (&index, &value) in msrs {
+        let own = cpu.msrs.get(&index).copied().flatten();
+        // Most MSRs of a dump say nothing about features and are outside the model.
+        let _ = leaves.set_msr(index, own.unwrap_or(value));
+    }
+    leaves.fill_true_controls();
+    leaves
+}
+
+/// Whether everybody knows that a row tells nothing of the CPU: what a hypervisor says of itself, AMD's greeting, levels
+/// of topology and caches beyond those of the model, which are ends of lists.
+const fn is_meaningless(leaf: u32, subleaf: u32) -> bool {
+    matches!(leaf, 0x4000_0000..=0x4fff_ffff | 0x8fff_fffe | 0x8fff_ffff)
+        || subleaf > 0 && matches!(leaf, 0x4 | 0xb | 0x1f | 0x8000_001d | 0x8000_0026)
+}
+
+fn difference(what: What, dump: &Dump, cpus: &[Leaves]) -> Finding {
+    let numbers: Vec<u32> = dump.cpus.iter().map(|cpu| cpu.number).collect();
+    let those = |is_one: &dyn Fn(&Leaves) -> bool| -> Vec<u32> {
+        dump.cpus.iter().zip(cpus).filter(|(_, leaves)| is_one(leaves)).map(|(cpu, _)| cpu.number).collect()
+    };
+    let (rule, reason) = match what {
+        What::Feature(place) => {
+            let some = those(&|leaves| leaves.is_set(place));
+            (Rule::NotOnHost, format!("only on {} of {}", cpu_names(&some), ranges(&numbers)))
+        }
+        _ => number_difference(&what.to_string(), &those, cpus),
+    };
+    // Who has vmx-* or pmu bits on some CPUs only wants to know of it; more so of what every guest uses.
+    let is_loud = matches!(what, What::Feature(place) if is_given(place));
+    Finding { rule, is_loud, ..Finding::malformed(what.to_string(), reason) }
+}
+
+fn is_given(place: Place) -> bool {
+    feature_at(place).is_some_and(|row| row.relation == Relation::All && row.offers != [selfsame_cpuid::Offer::Never; 4])
+}
+
+fn number_difference(
+    name: &str,
+    those: &dyn Fn(&dyn Fn(&Leaves) -> bool) -> Vec<u32>,
+    cpus: &[Leaves],
+) -> (Rule, String) {
+    let Some(row) = VALUES.iter().find(|row| row.name == name) else {
+        return (Rule::Equal, "the logical CPUs differ".to_owned());
+    };
+    let get = |leaves: &Leaves| row.get(leaves.word(row.word));
+    let values: BTreeSet<u32> = cpus.iter().map(get).collect();
+    let parts: Vec<String> = values
+        .into_iter()
+        .map(|value| format!("{value} on {}", cpu_names(&those(&|leaves| get(leaves) == value))))
+        .collect();
+    let taken = match row.relation {
+        Relation::Min => "the least",
+        Relation::Max => "the greatest",
+        _ => "that of the first",
+    };
+    (rule_of(row.relation), format!("{}; {taken} is taken", parts.join(", ")))
+}
+
+/// Names logical CPUs: `#cpu3` or `cpu 0-7,12`.
+fn cpu_names(numbers: &[u32]) -> String {
+    match numbers {
+        [number] => format!("#cpu{number}"),
+        _ => format!("cpu {}", ranges(numbers)),
+    }
+}
+
+/// Writes ascending numbers as `0-7,12`.
+fn ranges(numbers: &[u32]) -> String {
+    let runs = numbers.chunk_by(|a, b| b.checked_sub(*a) == Some(1)).filter_map(|run| Some((run.first()?, run.last()?)));
+    let runs: Vec<String> =
+        runs.map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }).collect();
+    runs.join(",")
+}
+
+/// Names MSRs that the CPU has and the dump has not: what they tell of counts as absent, which costs a pool features for
+/// no reason but the dump.
+fn missing_msrs(leaves: &Leaves, msrs: &BTreeSet<u32>, findings: &mut Vec<Finding>) {
+    const GATES: [(&str, u32, &str); 3] = [
+        ("arch-capabilities", 0x10a, "msr:0000010a"),
+        ("core-capability", 0xcf, "msr:000000cf"),
+        ("vmx", 0x480, "msr:00000480"),
+    ];
+    for (name, index, what) in GATES {
+        let has = feature(name).is_some_and(|row| leaves.is_set(row.place));
+        if has && !msrs.contains(&index) {
+            let more = if index == 0x480 { "msrs 480 to 491 are" } else { "it is" };
+            let reason = format!(
+                "the CPU has {name}, but {more} not in the dump: what would be read there counts as absent; capture as root"
+            );
+            let finding = Finding::malformed(what, reason);
+            findings.push(if index == 0x10a { finding.loud() } else { finding });
+        }
+    }
+}

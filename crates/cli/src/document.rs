@@ -1,0 +1,112 @@
+//! One file: a dump of a machine, or a policy.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use selfsame_cpuid::{Policy, PolicyFile};
+use selfsame_formats::{Dump, ReadError};
+
+use crate::problem::{Problem, printable};
+
+/// No dump is larger: what is, is a disk image or the like, and memory is not for it.
+const LIMIT_MIB: u64 = 256;
+
+/// What a file holds.
+#[derive(Debug)]
+pub(crate) enum Document {
+    /// What a machine's CPUs, or its hypervisor, said.
+    Dump(Dump),
+    /// What a guest sees.
+    Policy(StoredPolicy),
+}
+
+/// A policy with what its file says about it.
+#[derive(Clone, Debug)]
+pub(crate) struct StoredPolicy {
+    /// What people call it.
+    pub(crate) name: String,
+    /// Where it came from.
+    pub(crate) source: Option<String>,
+    /// How it was made.
+    pub(crate) context: Option<String>,
+    /// The policy.
+    pub(crate) policy: Policy,
+}
+
+impl StoredPolicy {
+    fn of(file: &PolicyFile<'_>) -> Self {
+        Self {
+            name: printable(file.name),
+            source: file.source.map(printable),
+            context: file.context.map(printable),
+            policy: file.policy.clone(),
+        }
+    }
+
+    /// The text of its file.
+    pub(crate) fn text(&self) -> String {
+        let Self { name, source, context, policy } = self;
+        let (source, context) = (source.as_deref(), context.as_deref());
+        let mut text = String::new();
+        // Writing to a string cannot fail.
+        let _ = PolicyFile { name, source, context, policy: policy.clone() }.write(&mut text);
+        text
+    }
+}
+
+/// Reads a file; `-` is standard input.
+pub(crate) fn read(path: &Path) -> Result<Document, Problem> {
+    let bytes = bytes_of(path)?;
+    let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
+    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) };
+    if bytes.trim_ascii_start().starts_with(b"{") {
+        return json_policy(path, &bytes).map(Document::Policy);
+    }
+    match selfsame_formats::read(&bytes, &name, None) {
+        Ok(dump) => Ok(Document::Dump(dump)),
+        Err(ReadError::Policy) => policy(path, &bytes).map(Document::Policy),
+        Err(source) => Err(Problem::Dump { path: path.to_owned(), source }),
+    }
+}
+
+/// Reads a file that must hold a policy.
+pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
+    match read(path)? {
+        Document::Policy(policy) => Ok(policy),
+        Document::Dump(_) => Err(Problem::NotPolicy { path: path.to_owned() }),
+    }
+}
+
+fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
+    let mut bytes = Vec::new();
+    let limit = LIMIT_MIB << 20;
+    let read = || -> io::Result<usize> {
+        if path.as_os_str() == "-" {
+            io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
+        } else {
+            File::open(path)?.take(limit + 1).read_to_end(&mut bytes)
+        }
+    };
+    let count = { read }().map_err(|source| Problem::Read { path: path.to_owned(), source })?;
+    if count as u64 > limit {
+        return Err(Problem::TooLarge { path: path.to_owned(), limit_mib: LIMIT_MIB });
+    }
+    Ok(bytes)
+}
+
+fn policy(path: &Path, text: &[u8]) -> Result<StoredPolicy, Problem> {
+    let file = PolicyFile::parse(text).map_err(|source| Problem::Policy { path: path.to_owned(), source })?;
+    Ok(StoredPolicy::of(&file))
+}
+
+/// Takes the `policy` member out of the JSON of `level` or `policy`.
+fn json_policy(path: &Path, bytes: &[u8]) -> Result<StoredPolicy, Problem> {
+    let no_policy = || Problem::Json { path: path.to_owned() };
+    let document: serde_json::Value = serde_json::from_slice(bytes).map_err(|_| no_policy())?;
+    match document.get("policy") {
+        Some(serde_json::Value::String(text)) => policy(path, text.as_bytes()),
+        Some(serde_json::Value::Null) => Err(Problem::RefusedLevel { path: path.to_owned() }),
+        _ => Err(no_policy()),
+    }
+}

@@ -1,0 +1,308 @@
+//! Files to hosts.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use selfsame_cpuid::{Host, Kind, Leaves, Policy, Signature, Topology, Trims};
+use selfsame_formats::{Dump, Source};
+
+use crate::cpus;
+use crate::document::{self, Document, StoredPolicy};
+use crate::finding::Finding;
+use crate::problem::{Problem, printable, shown};
+use crate::progress::Progress;
+use crate::terminal::{count, note};
+
+/// A host, as a file tells of it.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// What people call it: unique in its pool.
+    pub(crate) name: String,
+    /// Its file.
+    pub(crate) path: PathBuf,
+    /// Who says it.
+    pub(crate) origin: Origin,
+    /// What was said: the level of all logical CPUs.
+    pub(crate) raw: Leaves,
+    /// How many logical CPUs there are; none in a policy.
+    pub(crate) cpus: usize,
+    /// The MSRs that the file has.
+    pub(crate) msrs: BTreeSet<u32>,
+    /// What else is known, as KEY=VALUE.
+    pub(crate) context: Vec<String>,
+    /// What is odd about its data.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// Who says what a host has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Origin {
+    /// Its hardware, by itself or in another tool's dump.
+    Hardware(Source),
+    /// Its hypervisor.
+    Offered(Source),
+    /// A policy file.
+    Policy(Kind, Option<Topology>),
+}
+
+impl Machine {
+    fn of_dump(path: &Path, dump: &Dump) -> Self {
+        let united = cpus::united(dump);
+        let origin = if dump.source.is_hardware() { Origin::Hardware(dump.source) } else { Origin::Offered(dump.source) };
+        Self {
+            name: printable(&dump.name),
+            path: path.to_owned(),
+            origin,
+            raw: united.leaves,
+            cpus: dump.cpus.len(),
+            msrs: united.msrs,
+            context: dump.context.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect(),
+            findings: united.findings,
+        }
+    }
+
+    fn of_policy(path: &Path, stored: &StoredPolicy) -> Self {
+        let StoredPolicy { name, context, policy, .. } = stored;
+        let mut findings = Vec::new();
+        policy.verify(|fault| {
+            let finding = Finding::malformed(fault.what().to_string(), fault.to_string());
+            findings.push(Finding { rule: fault.rule(), ..finding }.loud());
+        });
+        Self {
+            name: name.clone(),
+            path: path.to_owned(),
+            origin: Origin::Policy(policy.kind, policy.topology),
+            raw: policy.leaves.clone(),
+            cpus: 0,
+            msrs: policy.leaves.msrs().map(|(index, _)| index).collect(),
+            context: context.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect(),
+            findings,
+        }
+    }
+
+    /// Takes what a file holds as a host.
+    pub(crate) fn of(path: &Path, document: &Document) -> Self {
+        match document {
+            Document::Dump(dump) => Self::of_dump(path, dump),
+            Document::Policy(policy) => Self::of_policy(path, policy),
+        }
+    }
+
+    /// The host as guests of one kind meet it.
+    ///
+    /// # Errors
+    ///
+    /// What a hypervisor offers to one kind of guest says nothing about another kind.
+    pub(crate) fn host(&self, kind: Kind, trims: &Trims) -> Result<Host, Problem> {
+        let refused = |what, found| Problem::Kind { path: self.path.clone(), what, found, wanted: kind };
+        match self.origin {
+            Origin::Hardware(_) => Ok(Host::from_hardware(&self.raw, kind, trims)),
+            Origin::Offered(source) => match (source, kind.is_xen()) {
+                (Source::Kvm, true) => Err(refused("this is what KVM offers to", Kind::Kvm)),
+                (Source::Xen, false) => Err(refused("this is what Xen offers to", Kind::Hvm)),
+                _ => Ok(Host::from_offered(&self.raw, kind, trims)),
+            },
+            Origin::Policy(found, _) if found != kind => Err(refused("this is a policy for", found)),
+            Origin::Policy(..) => Ok(Host::from_offered(&self.raw, kind, trims)),
+        }
+    }
+
+    /// Whether what guests get is derived from the hardware by the table, and not what a hypervisor said.
+    pub(crate) const fn is_derived(&self) -> bool {
+        matches!(self.origin, Origin::Hardware(_))
+    }
+
+    /// The name of the source in JSON.
+    pub(crate) fn source(&self) -> String {
+        match self.origin {
+            Origin::Hardware(source) | Origin::Offered(source) => source.to_string(),
+            Origin::Policy(..) => "policy".to_owned(),
+        }
+    }
+
+    /// The CPU's own name for itself, or its signature.
+    pub(crate) fn cpu(&self) -> String {
+        let brand = brand(&self.raw);
+        if brand.is_empty() { format!("{} {}", vendor(&self.raw).trim(), self.signature()) } else { brand }
+    }
+
+    /// Family, model and stepping.
+    pub(crate) fn signature(&self) -> Signature {
+        self.raw.signature()
+    }
+}
+
+/// The brand string of leaves 0x80000002 to 0x80000004.
+pub(crate) fn brand(leaves: &Leaves) -> String {
+    let regs = [0x8000_0002, 0x8000_0003, 0x8000_0004].map(|leaf| leaves.get(leaf, 0).to_array());
+    let bytes: Vec<u8> = regs.as_flattened().iter().flat_map(|register| register.to_le_bytes()).collect();
+    let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
+    let words: Vec<String> =
+        String::from_utf8_lossy(text).split_whitespace().map(printable).collect();
+    words.join(" ")
+}
+
+/// The vendor's twelve bytes as text, without the NULs at its end.
+pub(crate) fn vendor(leaves: &Leaves) -> String {
+    let leaf_0 = leaves.get(0, 0);
+    let bytes = [leaf_0.ebx, leaf_0.edx, leaf_0.ecx].map(u32::to_le_bytes);
+    let bytes = bytes.as_flattened();
+    let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+    bytes.get(..end).unwrap_or_default().escape_ascii().to_string()
+}
+
+/// The hosts that a command line names.
+#[derive(Debug)]
+pub(crate) struct Pool {
+    /// The hosts by name.
+    pub(crate) machines: Vec<Machine>,
+    /// Files that were left out, and why.
+    pub(crate) skipped: Vec<(String, String)>,
+    /// Whether a directory was named.
+    pub(crate) has_directory: bool,
+}
+
+/// Reads the hosts that `paths` name: files, directories of dumps, or `-`.
+///
+/// # Errors
+///
+/// Any file that cannot be used, unless they are to be skipped; a directory without a dump.
+pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
+    let mut found = Found::default();
+    for path in paths {
+        found.add(path, skip_bad)?;
+    }
+    let total = found.files.len() + found.problems.len();
+    let mut progress = Progress::new("reading hosts", found.files.len());
+    let mut machines = Vec::new();
+    let mut dumps_of: BTreeMap<PathBuf, usize> = BTreeMap::new();
+    let mut policies = Vec::new();
+    for (path, directory) in found.files {
+        match document::read(&path) {
+            Ok(Document::Policy(_)) if directory.is_some() => policies.push(path),
+            Ok(document) => {
+                machines.push(Machine::of(&path, &document));
+                if let Some(directory) = directory {
+                    *dumps_of.entry(directory).or_default() += 1;
+                }
+            }
+            Err(problem) => found.problems.push(problem),
+        }
+        progress.step();
+    }
+    drop(progress);
+    if !found.problems.is_empty() && !skip_bad {
+        return Err(match <[Problem; 1]>::try_from(found.problems) {
+            Ok([problem]) => problem,
+            Err(problems) => Problem::Several { problems, total },
+        });
+    }
+    let skipped = skipped(&found.problems);
+    for directory in &found.directories {
+        if !dumps_of.contains_key(directory) {
+            let here = policies.iter().filter(|path| path.parent() == Some(directory)).count();
+            let hint = (here > 0).then(|| format!("; it has {}: name the files", count(here, "policy file")));
+            return Err(Problem::NoDump { path: directory.clone(), hint });
+        }
+    }
+    for path in &policies {
+        note(&format!("{}: a policy, not a dump: left out (name it to take it as a host)", shown(path)));
+    }
+    if machines.is_empty() {
+        return Err(Problem::NothingLeft { total });
+    }
+    name_apart(&mut machines);
+    machines.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Pool { machines, skipped, has_directory: !found.directories.is_empty() })
+}
+
+/// Reads one file as a host.
+pub(crate) fn load_one(path: &Path) -> Result<Machine, Problem> {
+    if path.is_dir() {
+        return Err(Problem::Directory { path: path.to_owned() });
+    }
+    Ok(Machine::of(path, &document::read(path)?))
+}
+
+fn skipped(problems: &[Problem]) -> Vec<(String, String)> {
+    let mut skipped = Vec::new();
+    for problem in problems {
+        let text = problem.to_string();
+        note(&format!("left out: {text}"));
+        let (path, reason) = text.split_once(": ").unwrap_or((&text, ""));
+        skipped.push((path.to_owned(), reason.to_owned()));
+    }
+    skipped
+}
+
+/// Gives hosts of the same name a number, by the order of their paths.
+fn name_apart(machines: &mut [Machine]) {
+    machines.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    for machine in machines {
+        let mut name = machine.name.clone();
+        let mut number = 2;
+        while !taken.insert(name.clone()) {
+            name = format!("{} ({number})", machine.name);
+            number += 1;
+        }
+        machine.name = name;
+    }
+}
+
+/// The files that a command line names, each once.
+#[derive(Debug, Default)]
+struct Found {
+    /// Each file, with the directory that it was found in.
+    files: Vec<(PathBuf, Option<PathBuf>)>,
+    directories: Vec<PathBuf>,
+    seen: BTreeSet<PathBuf>,
+    problems: Vec<Problem>,
+}
+
+impl Found {
+    fn add(&mut self, path: &Path, skip_bad: bool) -> Result<(), Problem> {
+        if !path.is_dir() {
+            self.add_file(path, None);
+            return Ok(());
+        }
+        match entries(path) {
+            Ok(paths) => {
+                self.directories.push(path.to_owned());
+                for file in paths {
+                    self.add_file(&file, Some(path));
+                }
+            }
+            Err(problem) if skip_bad => self.problems.push(problem),
+            Err(problem) => return Err(problem),
+        }
+        Ok(())
+    }
+
+    fn add_file(&mut self, path: &Path, directory: Option<&Path>) {
+        let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+        if self.seen.insert(identity) {
+            self.files.push((path.to_owned(), directory.map(Path::to_owned)));
+        } else if let Some(directory) = directory {
+            // Its dumps were named before: they are not missed.
+            self.directories.retain(|other| other != directory);
+        }
+    }
+}
+
+/// The files of a directory that may be dumps: regular ones, but for hidden files, notes and JSON.
+pub(crate) fn entries(directory: &Path) -> Result<Vec<PathBuf>, Problem> {
+    let problem = |source| Problem::Read { path: directory.to_owned(), source };
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(problem)? {
+        let path = entry.map_err(problem)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let is_other = name.starts_with('.') || name.ends_with(".md") || name.ends_with(".json");
+        if !is_other && path.is_file() {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}

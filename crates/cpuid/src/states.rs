@@ -1,0 +1,49 @@
+//! Leaf 0xD of the dense form, reached without looking for it.
+
+use selfsame_xstate::{Component, ComponentSet};
+
+use crate::leaves::Leaves;
+use crate::model::{self, COMPARED_SLOTS};
+use crate::place::{Register, Word};
+use crate::regs::Regs;
+
+const XCR0_LOW: Word = Word::subleaf(0xd, 0, Register::Eax);
+const XCR0_HIGH: Word = Word::subleaf(0xd, 0, Register::Edx);
+const XSS_LOW: Word = Word::subleaf(0xd, 1, Register::Ecx);
+const XSS_HIGH: Word = Word::subleaf(0xd, 1, Register::Edx);
+
+/// Where the row of component 2 lies among the slots that are only kept; the others follow it.
+const FIRST_ROW: usize = match model::slot(0xd, 2) {
+    Some(slot) => slot - COMPARED_SLOTS,
+    None => unreachable!(),
+};
+
+const _: () = assert!(matches!(model::slot(0xd, 62), Some(slot) if slot - COMPARED_SLOTS == FIRST_ROW + 60));
+
+const fn set(low: u32, high: u32) -> ComponentSet {
+    ComponentSet::from_bits(low as u64 | (high as u64) << 32)
+}
+
+impl Leaves {
+    /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
+    pub const fn xcr0(&self) -> ComponentSet {
+        set(self.word(XCR0_LOW), self.word(XCR0_HIGH))
+    }
+
+    /// The components that IA32_XSS may enable, leaf 0xD subleaf 1 EDX:ECX.
+    pub const fn xss(&self) -> ComponentSet {
+        set(self.word(XSS_LOW), self.word(XSS_HIGH))
+    }
+
+    /// The row of a component; zero for x87 and SSE, which have none.
+    pub(crate) fn state_row(&self, component: Component) -> Regs {
+        let at = usize::from(component.index()).checked_sub(2).map(|i| FIRST_ROW + i);
+        at.and_then(|at| self.kept.get(at)).copied().unwrap_or_default()
+    }
+
+    /// The row of a component, to be changed.
+    pub(crate) fn state_row_mut(&mut self, component: Component) -> Option<&mut Regs> {
+        let at = usize::from(component.index()).checked_sub(2)? + FIRST_ROW;
+        self.kept.get_mut(at)
+    }
+}
