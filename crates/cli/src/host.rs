@@ -199,7 +199,7 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
         });
     }
     let skipped = skipped(&found.problems);
-    for directory in &found.directories {
+    for directory in &found.checked {
         if !dumps_of.contains_key(directory) {
             let here = policies.iter().filter(|path| path.parent() == Some(directory)).count();
             let hint = (here > 0).then(|| format!("; it has {}: name the files", count(here, "policy file")));
@@ -214,7 +214,7 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
     }
     name_apart(&mut machines);
     machines.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Pool { machines, skipped, has_directory: !found.directories.is_empty() })
+    Ok(Pool { machines, skipped, has_directory: found.has_directory })
 }
 
 /// Reads one file as a host.
@@ -256,7 +256,9 @@ fn name_apart(machines: &mut [Machine]) {
 struct Found {
     /// Each file, with the directory that it was found in.
     files: Vec<(PathBuf, Option<PathBuf>)>,
-    directories: Vec<PathBuf>,
+    has_directory: bool,
+    /// Directories in which a dump must be.
+    checked: Vec<PathBuf>,
     seen: BTreeSet<PathBuf>,
     problems: Vec<Problem>,
 }
@@ -269,7 +271,8 @@ impl Found {
         }
         match entries(path) {
             Ok(paths) => {
-                self.directories.push(path.to_owned());
+                self.has_directory = true;
+                self.checked.push(path.to_owned());
                 for file in paths {
                     self.add_file(&file, Some(path));
                 }
@@ -286,7 +289,7 @@ impl Found {
             self.files.push((path.to_owned(), directory.map(Path::to_owned)));
         } else if let Some(directory) = directory {
             // Its dumps were named before: they are not missed.
-            self.directories.retain(|other| other != directory);
+            self.checked.retain(|other| other != directory);
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::place::{Register::*, Word};
 use crate::value::{Value, value};
 
 /// The rows.
-pub(crate) static ROWS: [Value; 55] = [
+pub(crate) static ROWS: [Value; 56] = [
     value("max-extended-leaf", Word::leaf(0x8000_0000, Eax), 0, 32, Derived).because(
         "the least that covers what is non-zero, never below what a running guest saw",
         "SDM vol. 2A, CPUID.80000000H; APM vol. 3, Fn8000_0000",
@@ -175,4 +175,7 @@ pub(crate) static ROWS: [Value; 55] = [
     value("transmeta-mhz", Word::leaf(0x8086_0001, Ecx), 0, 32, Local)
         .offer(Never, Never, Never, Never)
         .because("frequency of one CPU", "Transmeta processor recognition, 2002"),
+    value("centaur-signature", Word::leaf(0xc000_0001, Eax), 0, 32, Local)
+        .offer(Never, Never, Never, Never)
+        .because("the signature again, on Isaiah and Zhaoxin dumps; judgement", "VIA PadLock programming guide, 2.3"),
 ];

@@ -112,8 +112,8 @@ pub(crate) static XEN_ROWS: [RowDifference; 20] = [
 pub(crate) static XEN_EDGES: [EdgeDifference; 4] = [
     edge("STIBP", "IBRSB", "KVM makes the Intel bit from AMD's own alone, on Zen 2 and 3"),
     edge("SSBD", "IBRSB", "KVM makes the Intel bit from AMD's own alone (EPYC-7502)"),
-    edge("AMD_STIBP", "IBRS", "Rome and Dali dumps, and QEMU's EPYC-Rome, have it without IBRS"),
-    edge("AMD_SSBD", "IBRS", "Rome dumps and the KVM offers of the corpus have it without IBRS"),
+    edge("AMD_STIBP", "IBRS", "Dali, an early Rome and QEMU's EPYC-Rome have it without IBRS"),
+    edge("AMD_SSBD", "IBRS", "two Zen 2 dumps and KVM offers of the corpus have it without IBRS"),
 ];
 
 /// How many features with a Xen name go when a key of Xen's table goes.

@@ -1,0 +1,148 @@
+//! `show`: what a host or a policy has.
+
+use crate::Verdict;
+use crate::args::{Output, ShowArguments};
+use crate::finding::Finding;
+use crate::host::{Machine, Origin, brand, load, vendor};
+use crate::json::{
+    FindingMember, SCHEMA, ShowDocument, SignatureMember, XstateMember, feature_names, hex, print_document,
+};
+use crate::names::{by_leaf, folded, numbers, own};
+use crate::problem::Problem;
+use crate::terminal::{Page, count, print};
+
+/// How many findings are shown of each host unless all are asked for.
+const FEW: usize = 8;
+
+pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
+    let pool = load(&arguments.files, arguments.reading.skip_bad)?;
+    let Output { json, quiet, verbose } = arguments.output;
+    if json {
+        let mut documents: Vec<ShowDocument> = pool.machines.iter().map(document).collect();
+        let is_one = documents.len() == 1 && !pool.has_directory;
+        match documents.pop().filter(|_| is_one) {
+            Some(document) => print_document(&document)?,
+            None => print_document(&pool.machines.iter().map(document).collect::<Vec<_>>())?,
+        }
+    } else if quiet {
+        print(&pool.machines.iter().map(line).collect::<String>())?;
+    } else {
+        let mut page = Page::new();
+        for machine in &pool.machines {
+            show(&mut page, machine, verbose);
+        }
+        page.print()?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn document(machine: &Machine) -> ShowDocument {
+    let raw = &machine.raw;
+    let (kind, topology) = match machine.origin {
+        Origin::Policy(kind, topology) => (Some(kind.name()), topology.map(|topology| topology.to_string())),
+        _ => (None, None),
+    };
+    let pairs = machine.context.iter().filter_map(|pair| pair.split_once('='));
+    ShowDocument {
+        schema: SCHEMA,
+        name: machine.name.clone(),
+        source: machine.source(),
+        kind,
+        topology,
+        vendor: vendor(raw),
+        signature: SignatureMember::of(raw),
+        brand: brand(raw),
+        cpus: (machine.cpus > 0).then_some(machine.cpus),
+        context: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
+        features: feature_names(raw),
+        xcr0: hex(raw.xcr0().bits()),
+        xss: hex(raw.xss().bits()),
+        xstate: XstateMember::of(raw),
+        findings: machine.findings.iter().map(FindingMember::of).collect(),
+    }
+}
+
+fn line(machine: &Machine) -> String {
+    let features = own(&machine.raw.features()).count();
+    let (name, cpu, signature) = (&machine.name, machine.cpu(), machine.signature());
+    let findings = count(machine.findings.len(), "finding");
+    format!("{name}: {cpu}, {signature}, {features} features, {findings}\n")
+}
+
+/// What a machine says of itself, in words.
+fn origin(machine: &Machine) -> String {
+    let cpus = count(machine.cpus, "logical CPU");
+    match machine.origin {
+        Origin::Hardware(source) => format!("{cpus}, from {source}"),
+        Origin::Offered(_) => format!("what {} offers to guests", if machine.source() == "xen" { "Xen" } else { "KVM" }),
+        Origin::Policy(kind, None) => format!("a policy for {kind} guests"),
+        Origin::Policy(kind, Some(topology)) => format!("a policy for {kind} guests, {topology}"),
+    }
+}
+
+fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
+    let raw = &machine.raw;
+    page.heading(&machine.name);
+    page.labelled("cpu", machine.cpu().split(' '));
+    page.labelled("vendor", format!("{}, {}", vendor(raw).trim(), machine.signature()).split(' '));
+    page.labelled("source", origin(machine).split(' '));
+    if !machine.context.is_empty() {
+        page.labelled("context", machine.context.iter().map(String::as_str));
+    }
+    states(page, raw);
+    let shown: Vec<String> = shown_numbers(raw);
+    page.labelled("numbers", shown.iter().map(String::as_str));
+    let set = raw.features();
+    page.labelled("features", [count(own(&set).count(), "feature").as_str()]);
+    for (title, names) in by_leaf(&set) {
+        let names = folded(&names, is_verbose);
+        page.labelled(&title, names.iter().map(String::as_str));
+    }
+    findings(page, machine, is_verbose);
+}
+
+/// The numbers of some leaves that are not zero.
+pub(crate) fn shown_numbers(leaves: &selfsame_cpuid::Leaves) -> Vec<String> {
+    numbers()
+        .map(|row| (row.name, row.get(leaves.word(row.word))))
+        .filter(|&(_, value)| value != 0)
+        .map(|(name, value)| format!("{name}={}", crate::names::number(name, value)))
+        .collect()
+}
+
+/// The extended state of some leaves.
+pub(crate) fn states(page: &mut Page, leaves: &selfsame_cpuid::Leaves) {
+    let (xcr0, xss) = (leaves.xcr0(), leaves.xss());
+    if xcr0.is_empty() && xss.is_empty() {
+        page.labelled("state", ["none", "beyond", "FXSAVE"]);
+        return;
+    }
+    let text = format!("xcr0 {:#x} ({xcr0}), xss {:#x} ({xss})", xcr0.bits(), xss.bits());
+    page.labelled("state", text.split(' '));
+    let XstateMember { standard_size, compacted_size, .. } = XstateMember::of(leaves);
+    let text = format!("{standard_size} bytes in the standard format, {compacted_size} compacted");
+    page.labelled("save area", text.split(' '));
+}
+
+fn findings(page: &mut Page, machine: &Machine, is_verbose: bool) {
+    let (loud, quiet): (Vec<&Finding>, Vec<&Finding>) = machine.findings.iter().partition(|finding| finding.is_loud);
+    let few = if is_verbose { quiet.len() } else { FEW.saturating_sub(loud.len()).min(quiet.len()) };
+    for finding in loud.iter().copied().chain(quiet.iter().copied().take(few)) {
+        finding_line(page, finding);
+    }
+    if quiet.len() > few {
+        page.labelled("", [format!("{} of lesser weight; --verbose shows them", count(quiet.len() - few, "more finding")).as_str()]);
+    }
+}
+
+/// One finding, marked where it may change what guests get.
+pub(crate) fn finding_line(page: &mut Page, finding: &Finding) {
+    let Finding { what, reason, line, .. } = finding;
+    let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+    let text = format!("{line}{what}: {reason}");
+    if finding.is_loud {
+        page.warned("finding", text.split(' '));
+    } else {
+        page.labelled("finding", text.split(' '));
+    }
+}

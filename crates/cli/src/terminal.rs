@@ -1,0 +1,187 @@
+//! What people read: headings, tables, wrapped lists, and colour where there is a terminal.
+
+use std::fmt::Display;
+use std::io::{self, ErrorKind, Write};
+
+use anstyle::{AnsiColor, Style};
+use comfy_table::{ContentArrangement, Table, presets};
+
+use crate::problem::Problem;
+
+/// Headings.
+pub(crate) const HEADING: Style = Style::new().bold();
+/// What was accepted.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default().bold();
+/// What was refused.
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+/// What to look at.
+pub(crate) const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+/// What is there for reference.
+pub(crate) const DIM: Style = Style::new().dimmed();
+
+/// Lines are this long where nobody says how wide the output is.
+const DEFAULT_WIDTH: u16 = 100;
+/// Longer lines are hard to read.
+const MAX_WIDTH: u16 = 140;
+/// Narrower tables are no tables.
+const MIN_WIDTH: u16 = 60;
+
+/// A page of text for people, made line by line and printed at once.
+#[derive(Debug)]
+pub(crate) struct Page {
+    text: String,
+    width: u16,
+}
+
+impl Page {
+    /// An empty page, as wide as the output.
+    pub(crate) fn new() -> Self {
+        Self { text: String::new(), width: width() }
+    }
+
+    /// A line.
+    pub(crate) fn line(&mut self, line: impl Display) {
+        self.text.push_str(&format!("{line}\n"));
+    }
+
+    /// A line of prose that may be longer than the page.
+    pub(crate) fn prose(&mut self, text: &str) {
+        self.wrapped("", text.split(' '));
+    }
+
+    /// A heading after an empty line.
+    pub(crate) fn heading(&mut self, text: impl Display) {
+        if !self.text.is_empty() {
+            self.text.push('\n');
+        }
+        self.line(format_args!("{HEADING}{text}{HEADING:#}"));
+    }
+
+    /// Words after a label, wrapped so that the label's column stays free.
+    pub(crate) fn labelled<'w>(&mut self, label: &str, words: impl IntoIterator<Item = &'w str>) {
+        self.wrapped(&format!("  {label:<14}  "), words);
+    }
+
+    /// The same after a label in a style.
+    pub(crate) fn warned<'w>(&mut self, label: &str, words: impl IntoIterator<Item = &'w str>) {
+        let start = self.text.len();
+        self.labelled(label, words);
+        let end = start + 2 + label.len();
+        if self.text.get(start + 2..end) == Some(label) {
+            self.text.replace_range(start + 2..end, &format!("{WARNING}{label}{WARNING:#}"));
+        }
+    }
+
+    fn wrapped<'w>(&mut self, first: &str, words: impl IntoIterator<Item = &'w str>) {
+        let indent = first.chars().count();
+        let width = usize::from(self.width);
+        let mut line = first.to_owned();
+        let mut used = indent;
+        let mut is_empty = true;
+        for word in words {
+            let length = word.chars().count();
+            if !is_empty && used + 1 + length > width {
+                self.line(line.trim_end());
+                line = " ".repeat(indent);
+                used = indent;
+                is_empty = true;
+            }
+            if !is_empty {
+                line.push(' ');
+                used += 1;
+            }
+            line.push_str(word);
+            used += length;
+            is_empty = false;
+        }
+        self.line(line.trim_end());
+    }
+
+    /// A table; a column of which no row has anything is left out.
+    pub(crate) fn table<const N: usize>(&mut self, header: [&str; N], rows: &[[String; N]]) {
+        let used: [bool; N] = std::array::from_fn(|i| rows.iter().any(|row| row.get(i).is_some_and(|cell| !cell.is_empty())));
+        let chosen = |cells: Vec<String>| -> Vec<String> {
+            cells.into_iter().zip(used).filter(|(_, is_used)| *is_used).map(|(cell, _)| cell).collect()
+        };
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        table.set_content_arrangement(ContentArrangement::Dynamic);
+        table.set_width(self.width);
+        table.set_header(chosen(header.map(str::to_owned).to_vec()));
+        for row in rows {
+            table.add_row(chosen(row.to_vec()));
+        }
+        for column in table.column_iter_mut() {
+            column.set_padding((2, 0));
+        }
+        let text = table.trim_fmt();
+        let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
+        self.line(format_args!("{DIM}{head}{DIM:#}"));
+        if !body.is_empty() {
+            self.line(body);
+        }
+    }
+
+    /// Prints the page.
+    pub(crate) fn print(self) -> Result<(), Problem> {
+        print(&self.text)
+    }
+}
+
+/// Prints text to standard output, with colour if it is a terminal. A reader that went away has read enough.
+pub(crate) fn print(text: &str) -> Result<(), Problem> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Problem::Output(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Says something beside the answer.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to tell where this fails.
+    let _ = writeln!(anstream::stderr().lock(), "selfsame: {WARNING}note:{WARNING:#} {text}");
+}
+
+/// Says why there is no answer.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(anstream::stderr().lock(), "selfsame: {text}");
+}
+
+/// `1 host`, `2 hosts`.
+pub(crate) fn count(number: usize, thing: &str) -> String {
+    match (number, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{number} {stem}ies"),
+        _ => format!("{number} {thing}s"),
+    }
+}
+
+/// The names of hosts: all of them if there are few.
+pub(crate) fn hosts(names: &[&str], total: usize, is_verbose: bool) -> String {
+    const FEW: usize = 4;
+    if total > 1 && names.len() == total {
+        return format!("all {total} hosts");
+    }
+    match names.get(..FEW - 1) {
+        Some(first) if names.len() > FEW && !is_verbose => format!("{} and {} more", first.join(", "), names.len() - first.len()),
+        _ => names.join(", "),
+    }
+}
+
+#[cfg(unix)]
+fn terminal_width() -> Option<u16> {
+    let out = io::stdout();
+    io::IsTerminal::is_terminal(&out).then_some(())?;
+    rustix::termios::tcgetwinsize(&out).ok().map(|size| size.ws_col).filter(|&columns| columns > 0)
+}
+
+#[cfg(not(unix))]
+fn terminal_width() -> Option<u16> {
+    None
+}
+
+fn width() -> u16 {
+    let said = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal_width().or_else(said).unwrap_or(DEFAULT_WIDTH).clamp(MIN_WIDTH, MAX_WIDTH)
+}

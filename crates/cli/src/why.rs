@@ -1,0 +1,147 @@
+//! Why a host does not give a feature.
+
+use selfsame_cpuid::{Feature, Featureset, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at};
+use selfsame_xstate::{Class, ComponentSet, Offsets};
+
+use crate::host::{Machine, Origin};
+use crate::problem::Problem;
+
+/// Longer chains of prerequisites are cut.
+const MAX_CHAIN: usize = 8;
+
+/// A host with what it has and gives, ready to be asked.
+#[derive(Debug)]
+pub(crate) struct Seen<'m> {
+    /// The host's file.
+    pub(crate) machine: &'m Machine,
+    /// The host.
+    pub(crate) host: Host,
+    /// What its hardware or its hypervisor says.
+    pub(crate) raw: Featureset,
+    /// What a guest may have there.
+    pub(crate) max: Featureset,
+    /// What a new guest sees there.
+    pub(crate) default: Featureset,
+    /// What a new guest would see without `cpuid=` words.
+    untrimmed: Featureset,
+}
+
+/// Why something is not given.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct Cause {
+    /// The rule.
+    pub(crate) rule: Rule,
+    /// The cause, down to its root.
+    pub(crate) text: String,
+}
+
+impl<'m> Seen<'m> {
+    /// Sees a host as guests of one kind do.
+    pub(crate) fn new(machine: &'m Machine, kind: Kind, trims: &Trims) -> Result<Self, Problem> {
+        let host = machine.host(kind, trims)?;
+        let default = host.default().features();
+        let untrimmed =
+            if *trims == Trims::NONE { default } else { machine.host(kind, &Trims::NONE)?.default().features() };
+        Ok(Self { machine, raw: *host.raw(), max: host.max().features(), default, untrimmed, host })
+    }
+
+    /// Why new guests do not see a feature here; `None` if they do.
+    pub(crate) fn why_not(&self, feature: &Feature) -> Option<Cause> {
+        if self.default.contains(feature.place) {
+            return None;
+        }
+        Some(self.cause(feature, MAX_CHAIN))
+    }
+
+    fn cause(&self, feature: &Feature, chain: usize) -> Cause {
+        let offer = feature.offer_to(self.host.kind());
+        let cause = |rule, text: String| Cause { rule, text };
+        match feature.relation {
+            Relation::Dynamic => return cause(Rule::NotOnHost, "is answered from the state of each vCPU".to_owned()),
+            Relation::Derived => return cause(Rule::NotOnHost, format!("follows from others: {}", feature.reason)),
+            _ => {}
+        }
+        if !self.machine.is_derived() && !self.raw.contains(feature.place) {
+            let text = match self.machine.origin {
+                Origin::Policy(..) => "the policy does not have it",
+                _ => "the host's hypervisor does not offer it",
+            };
+            return cause(Rule::NotOnHost, text.to_owned());
+        }
+        if offer == Never && self.machine.is_derived() {
+            return cause(Rule::OfferNever, feature.reason.to_owned());
+        }
+        if self.untrimmed.contains(feature.place) {
+            return cause(Rule::NotOnHost, "the cpuid= words take it away".to_owned());
+        }
+        if !self.raw.contains(feature.place) && offer != Made {
+            return cause(Rule::NotOnHost, self.lacks(feature.place).to_owned());
+        }
+        if offer == Request {
+            let text = format!("only on request (--cpuid {}): {}", feature.name, feature.reason);
+            return cause(Rule::OfferRequest, text);
+        }
+        if let Some(&needs) = feature.needs.iter().find(|&&needs| !self.default.contains(needs)) {
+            let root = feature_at(needs).filter(|_| chain > 0).map(|row| self.cause(row, chain - 1).text);
+            let text = format!("needs {}: {}", What::Feature(needs), root.unwrap_or_default());
+            return cause(Rule::Prerequisite, text);
+        }
+        let missing = self.missing_states(feature);
+        if !missing.is_empty() {
+            return cause(Rule::Layout, format!("leaf 0000000d has no usable row for its state ({missing})"));
+        }
+        let vendor = self.machine.cpu();
+        cause(Rule::NotOnHost, format!("the host has it, but is not to give it: a rule for its model ({vendor})"))
+    }
+
+    /// How a host that lacks a bit lacks it.
+    pub(crate) fn lacks(&self, place: Place) -> &'static str {
+        match place.word().source() {
+            WordSource::Msr { index, .. } if !self.machine.msrs.contains(&index) && self.has_msr(index) => {
+                "its dump does not have the MSR that tells of it"
+            }
+            _ => "the host lacks it",
+        }
+    }
+
+    /// Whether the CPU has an MSR of the model, whatever the dump has.
+    fn has_msr(&self, index: u32) -> bool {
+        let gate = match index {
+            0x10a => "arch-capabilities",
+            0xcf => "core-capability",
+            0x480..=0x493 => "vmx",
+            _ => return true,
+        };
+        selfsame_cpuid::feature(gate).is_some_and(|row| self.raw.contains(row.place))
+    }
+
+    /// The user states of a feature for which the host has no room.
+    fn missing_states(&self, feature: &Feature) -> ComponentSet {
+        let raw = &self.machine.raw;
+        let offsets = offsets(raw);
+        let room = raw.geometry().completed(offsets).0.without_holes().components().union(ComponentSet::LEGACY);
+        let is_user = |class: Option<Class>| class.is_some_and(|class| !class.is_supervisor());
+        feature.components.minus(room).iter().filter(|component| is_user(component.class())).collect()
+    }
+}
+
+/// Where CPUs of a vendor keep their components.
+pub(crate) fn offsets(leaves: &selfsame_cpuid::Leaves) -> Offsets {
+    if leaves.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel }
+}
+
+/// Who gives guests of a kind what they get.
+pub(crate) const fn hypervisor(kind: Kind) -> &'static str {
+    if kind.is_xen() { "Xen" } else { "KVM" }
+}
+
+/// What an offer means, in words.
+pub(crate) const fn offer_text(offer: Offer) -> &'static str {
+    match offer {
+        Hardware => "where the host has it",
+        Made => "on every host: the hypervisor makes it",
+        Anywhere => "on every host if asked for, by default where the host has it",
+        Request => "only on request, where the host has it",
+        Never => "never",
+    }
+}
