@@ -34,9 +34,11 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  selfsame show pool/bnode3\n  selfsame show --json pool | jq '.[].features'")]
     Show(ShowArguments),
     /// Find the CPU that all hosts can give, and say what each of them costs the pool
-    #[command(after_help = "Exit status 1: the hosts have no level, a feature asked for is not in it, or a running guest \
+    #[command(
+        after_help = "Exit status 1: the hosts have no level, a feature asked for is not in it, or a running guest \
         would not survive.\n\nExample:\n  selfsame level pool\n  selfsame level pool --kind hvm --cpuid no-avx512f -o \
-        web.policy\n  selfsame level pool new-host.txt --running web.policy")]
+        web.policy\n  selfsame level pool new-host.txt --running web.policy"
+    )]
     Level(LevelArguments),
     /// Say whether a guest can run on hosts, with every reason why not
     #[command(after_help = "Exit status 1: some host refuses the guest.\n\nExample:\n  \

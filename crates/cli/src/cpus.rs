@@ -31,9 +31,11 @@ pub(crate) fn united(dump: &Dump) -> United {
     }
     let mut outside = BTreeSet::new();
     let cpus: Vec<Leaves> = dump.cpus.iter().map(|cpu| leaves_of(cpu, &msrs, &mut outside)).collect();
-    findings.extend(outside.into_iter().map(|leaf| {
-        Finding::malformed(format!("leaf {leaf:08x}"), "is not in the model: guests read zero there")
-    }));
+    findings.extend(
+        outside
+            .into_iter()
+            .map(|leaf| Finding::malformed(format!("leaf {leaf:08x}"), "is not in the model: guests read zero there")),
+    );
     let leaves = unite(&cpus, |what| findings.push(difference(what, dump, &cpus))).unwrap_or_default();
     let msrs = msrs.into_keys().collect();
     missing_msrs(&leaves, &msrs, &mut findings);
@@ -83,7 +85,8 @@ fn difference(what: What, dump: &Dump, cpus: &[Leaves]) -> Finding {
 }
 
 fn is_given(place: Place) -> bool {
-    feature_at(place).is_some_and(|row| row.relation == Relation::All && row.offers != [selfsame_cpuid::Offer::Never; 4])
+    feature_at(place)
+        .is_some_and(|row| row.relation == Relation::All && row.offers != [selfsame_cpuid::Offer::Never; 4])
 }
 
 fn number_difference(
@@ -118,7 +121,8 @@ fn cpu_names(numbers: &[u32]) -> String {
 
 /// Writes ascending numbers as `0-7,12`.
 fn ranges(numbers: &[u32]) -> String {
-    let runs = numbers.chunk_by(|a, b| b.checked_sub(*a) == Some(1)).filter_map(|run| Some((run.first()?, run.last()?)));
+    let runs =
+        numbers.chunk_by(|a, b| b.checked_sub(*a) == Some(1)).filter_map(|run| Some((run.first()?, run.last()?)));
     let runs: Vec<String> =
         runs.map(|(first, last)| if first == last { first.to_string() } else { format!("{first}-{last}") }).collect();
     runs.join(",")

@@ -48,7 +48,8 @@ impl Finding {
             rule: finding.rule(),
             reason: finding.to_string(),
             line: None,
-            is_loud: is_about_wide_vectors(what) || matches!(finding, selfsame_cpuid::Finding::StateWithoutXsave { .. }),
+            is_loud: is_about_wide_vectors(what)
+                || matches!(finding, selfsame_cpuid::Finding::StateWithoutXsave { .. }),
         }
     }
 }
@@ -60,9 +61,7 @@ fn is_about_wide_vectors(what: What) -> bool {
             let name = what.to_string();
             ["avx512", "amx", "avx10"].iter().any(|prefix| name.starts_with(prefix))
         }
-        What::Components(set) => {
-            !set.intersection(ComponentSet::AVX512.union(ComponentSet::AMX)).is_empty()
-        }
+        What::Components(set) => !set.intersection(ComponentSet::AVX512.union(ComponentSet::AMX)).is_empty(),
         _ => false,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use selfsame_cpuid::{Host, Kind, Leaves, Policy, Signature, Topology, Trims};
+use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims};
 use selfsame_formats::{Dump, Source};
 
 use crate::cpus;
@@ -49,7 +49,8 @@ pub(crate) enum Origin {
 impl Machine {
     fn of_dump(path: &Path, dump: &Dump) -> Self {
         let united = cpus::united(dump);
-        let origin = if dump.source.is_hardware() { Origin::Hardware(dump.source) } else { Origin::Offered(dump.source) };
+        let origin =
+            if dump.source.is_hardware() { Origin::Hardware(dump.source) } else { Origin::Offered(dump.source) };
         Self {
             name: printable(&dump.name),
             path: path.to_owned(),
@@ -138,8 +139,7 @@ pub(crate) fn brand(leaves: &Leaves) -> String {
     let regs = [0x8000_0002, 0x8000_0003, 0x8000_0004].map(|leaf| leaves.get(leaf, 0).to_array());
     let bytes: Vec<u8> = regs.as_flattened().iter().flat_map(|register| register.to_le_bytes()).collect();
     let text = bytes.split(|&byte| byte == 0).next().unwrap_or_default();
-    let words: Vec<String> =
-        String::from_utf8_lossy(text).split_whitespace().map(printable).collect();
+    let words: Vec<String> = String::from_utf8_lossy(text).split_whitespace().map(printable).collect();
     words.join(" ")
 }
 

@@ -140,7 +140,7 @@ impl FindingMember {
 }
 
 /// One reason why a guest cannot run on a host.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct RefusalMember {
     pub(crate) what: String,
     pub(crate) rule: &'static str,
@@ -279,7 +279,7 @@ pub(crate) struct WarningMember {
 }
 
 /// Why hosts have no level.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct LevelRefusal {
     pub(crate) what: String,
     pub(crate) rule: &'static str,
@@ -289,7 +289,7 @@ pub(crate) struct LevelRefusal {
 }
 
 /// A value, and the hosts that have it.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct ValueOfHosts {
     pub(crate) value: SideMember,
     pub(crate) hosts: Vec<String>,
@@ -322,7 +322,7 @@ pub(crate) struct CheckDocument {
 #[derive(Debug, Serialize)]
 pub(crate) struct PolicyDocument {
     pub(crate) schema: u32,
-    pub(crate) name: String,
+    pub(crate) name: Option<String>,
     pub(crate) kind: &'static str,
     pub(crate) features: Vec<&'static str>,
     pub(crate) refusals: Vec<LevelRefusal>,

@@ -52,7 +52,7 @@ pub(crate) fn own(set: &Featureset) -> impl Iterator<Item = &'static Feature> + 
 }
 
 /// Names, long families folded unless everything is asked for.
-pub(crate) fn folded(names: &[&'static str], is_verbose: bool) -> Vec<String> {
+pub(crate) fn folded(names: &[&str], is_verbose: bool) -> Vec<String> {
     let mut list = Vec::new();
     let mut is_folded = false;
     for name in names {

@@ -79,7 +79,8 @@ pub(crate) enum Problem {
     /// A dump stands where a policy is asked for.
     #[error(
         "{}: this is a dump of a machine, not a policy; make one with `selfsame policy --from {}`",
-        shown(path), shown(path)
+        shown(path),
+        shown(path)
     )]
     NotPolicy {
         /// The file.
@@ -92,7 +93,10 @@ pub(crate) enum Problem {
         path: PathBuf,
     },
     /// What a host says is about another kind of guest.
-    #[error("{}: {what} {found} guests; it says nothing about {wanted} guests (--kind {found} asks about those)", shown(path))]
+    #[error(
+        "{}: {what} {found} guests; it says nothing about {wanted} guests (--kind {found} asks about those)",
+        shown(path)
+    )]
     Kind {
         /// The file.
         path: PathBuf,

@@ -74,7 +74,9 @@ fn origin(machine: &Machine) -> String {
     let cpus = count(machine.cpus, "logical CPU");
     match machine.origin {
         Origin::Hardware(source) => format!("{cpus}, from {source}"),
-        Origin::Offered(_) => format!("what {} offers to guests", if machine.source() == "xen" { "Xen" } else { "KVM" }),
+        Origin::Offered(_) => {
+            format!("what {} offers to guests", if machine.source() == "xen" { "Xen" } else { "KVM" })
+        }
         Origin::Policy(kind, None) => format!("a policy for {kind} guests"),
         Origin::Policy(kind, Some(topology)) => format!("a policy for {kind} guests, {topology}"),
     }
@@ -131,7 +133,10 @@ fn findings(page: &mut Page, machine: &Machine, is_verbose: bool) {
         finding_line(page, finding);
     }
     if quiet.len() > few {
-        page.labelled("", [format!("{} of lesser weight; --verbose shows them", count(quiet.len() - few, "more finding")).as_str()]);
+        page.labelled(
+            "",
+            [format!("{} of lesser weight; --verbose shows them", count(quiet.len() - few, "more finding")).as_str()],
+        );
     }
 }
 

@@ -99,7 +99,8 @@ impl Page {
 
     /// A table; a column of which no row has anything is left out.
     pub(crate) fn table<const N: usize>(&mut self, header: [&str; N], rows: &[[String; N]]) {
-        let used: [bool; N] = std::array::from_fn(|i| rows.iter().any(|row| row.get(i).is_some_and(|cell| !cell.is_empty())));
+        let used: [bool; N] =
+            std::array::from_fn(|i| rows.iter().any(|row| row.get(i).is_some_and(|cell| !cell.is_empty())));
         let chosen = |cells: Vec<String>| -> Vec<String> {
             cells.into_iter().zip(used).filter(|(_, is_used)| *is_used).map(|(cell, _)| cell).collect()
         };
@@ -164,7 +165,9 @@ pub(crate) fn hosts(names: &[&str], total: usize, is_verbose: bool) -> String {
         return format!("all {total} hosts");
     }
     match names.get(..FEW - 1) {
-        Some(first) if names.len() > FEW && !is_verbose => format!("{} and {} more", first.join(", "), names.len() - first.len()),
+        Some(first) if names.len() > FEW && !is_verbose => {
+            format!("{} and {} more", first.join(", "), names.len() - first.len())
+        }
         _ => names.join(", "),
     }
 }

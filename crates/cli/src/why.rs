@@ -1,6 +1,8 @@
 //! Why a host does not give a feature.
 
-use selfsame_cpuid::{Feature, Featureset, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at};
+use selfsame_cpuid::{
+    Feature, Featureset, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at,
+};
 use selfsame_xstate::{Class, ComponentSet, Offsets};
 
 use crate::host::{Machine, Origin};

@@ -130,7 +130,7 @@ impl<'a> Check<'a> {
         self.guest.kind == self.host.kind()
             && missing_bits(guest, host) == 0
             && !misses_a_default_one(guest, host)
-            && NUMBERS.iter().all(|number| accepts(number, guest, host))
+            && numbers_agree(guest, host)
             && states_agree(guest, host)
     }
 
@@ -181,7 +181,8 @@ impl<'a> Check<'a> {
     fn refused_numbers(&self, refused: &mut impl FnMut(Refusal)) {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
         let mut is_vendor_refused = false;
-        for row in NUMBERS.iter().filter(|number| !accepts(number, guest, host)).map(Number::row) {
+        let is_refused = |number: &&Number| !number.accepts(guest.words[number.word()], host.words[number.word()]);
+        for row in NUMBERS.iter().filter(is_refused).map(Number::row) {
             let is_vendor =
                 row.word == table::VENDOR[0] || row.word == table::VENDOR[1] || row.word == table::VENDOR[2];
             if is_vendor && core::mem::replace(&mut is_vendor_refused, true) {
@@ -254,14 +255,17 @@ fn missing_bits(guest: &Leaves, host: &Leaves) -> u32 {
 
 /// Whether the host's VMX must keep at 1 a control that the guest believes may be 0.
 fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
-    guest.is_set(leaf_01::VMX)
-        && guest.words.iter().zip(&host.words).zip(&table::DEFAULT_ONE).fold(0, |m, ((g, h), one)| m | (!g & h & one))
-            != 0
+    let (guest_msrs, host_msrs) = (&guest.words[FIRST_MSR_WORD..], &host.words[FIRST_MSR_WORD..]);
+    let words = guest_msrs.iter().zip(host_msrs).zip(&table::DEFAULT_ONE[FIRST_MSR_WORD..]);
+    guest.is_set(leaf_01::VMX) && words.fold(0, |m, ((guest, host), one)| m | (!guest & host & one)) != 0
 }
 
-fn accepts(number: &Number, guest: &Leaves, host: &Leaves) -> bool {
-    let (guest, host) = (guest.words[number.word()], host.words[number.word()]);
-    guest == host || number.accepts(guest, host)
+/// Whether no number of the guest is beyond the host's.
+fn numbers_agree(guest: &Leaves, host: &Leaves) -> bool {
+    table::NUMBER_WORDS.iter().all(|of| {
+        let (guest, host) = (guest.words[of.word()], host.words[of.word()]);
+        guest == host || of.numbers().iter().all(|number| number.accepts(guest, host))
+    })
 }
 
 /// Whether every component of the guest lies on the host where the guest believes it.

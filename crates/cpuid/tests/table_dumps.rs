@@ -16,21 +16,33 @@ const UNNAMED: [(&str, &str); 39] = [
     ("00000006.eax[21]", "reserved in the SDM; Granite Rapids alone"),
     ("00000006.ecx[1]", "ACNT2 of Intel's older manuals, a second pair of clock counters; gone since Nehalem"),
     ("00000006.ecx[30]", "no manual; one engineering sample of AMD family 17h"),
-    ("00000007.1.ecx[1]", "asymmetrical allocation of caches, Intel ISE reference: a matter of the host's classes of service"),
-    ("00000007.2.edx[7]", "MONITOR_MITG_NO of the SDM: not open to what MSR 0x10A bit 30 mitigates; neither KVM nor Xen gives it"),
+    (
+        "00000007.1.ecx[1]",
+        "asymmetrical allocation of caches, Intel ISE reference: a matter of the host's classes of service",
+    ),
+    (
+        "00000007.2.edx[7]",
+        "MONITOR_MITG_NO of the SDM: not open to what MSR 0x10A bit 30 mitigates; neither KVM nor Xen gives it",
+    ),
     ("0000000a.edx[13]", "reserved in the SDM; one Atom of 2008"),
     ("0000000a.edx[14]", "reserved in the SDM; Silvermont cores"),
     ("0000000f.1.edx[3]", "no manual; both dumps have a row at odds with subleaf 0, and holes in leaf 0xD: damaged"),
     ("00000010.0.ebx[6]", "no manual; the cores of Arrow Lake and later"),
-    ("00000023.3.eax[12]", "LBR inserts, an architectural event of the SDM, as 0000000a.ebx[12]; leaf 0x23 is given to no guest"),
+    (
+        "00000023.3.eax[12]",
+        "LBR inserts, an architectural event of the SDM, as 0000000a.ebx[12]; leaf 0x23 is given to no guest",
+    ),
     ("80000001.ecx[25]", "StreamPerfMon of AMD's family 15h BKDG, models 30h and later; reserved today"),
     ("80000007.ebx[4]", "PfehSupportPresent of AMD's PPRs: platform-first error handling, the firmware's"),
     ("80000007.ebx[5]", "LwSmi of AMD's PPRs: system management mode, the host's"),
-    ("80000008.ebx[10]", "LbrExtn of AMD's PPRs for Zen 2 and 3, reserved since; no guest is given branch records there"),
-    ("8000000a.edx[8]", "PmcVirtualization of the APM: counters of guests in hardware; KVM lists it by no name here"),
+    (
+        "80000008.ebx[10]",
+        "LbrExtn of AMD's PPRs for Zen 2 and 3, reserved since; no guest is given branch records there",
+    ),
+    ("8000000a.edx[8]", "PmcVirtualization of the APM: counters of guests in hardware; no hypervisor names it yet"),
     ("8000000a.edx[9]", "Ssse3Sse5Dis of AMD's early BKDGs, a plan that came to nothing; one Bobcat"),
     ("8000000a.edx[11]", "reserved in the APM; all of AMD's CPUs since Piledriver"),
-    ("8000000a.edx[31]", "EnhancedShutdownIntercept of the APM; KVM lists it by no name here"),
+    ("8000000a.edx[31]", "EnhancedShutdownIntercept of the APM; no hypervisor names it yet"),
     ("8000001a.eax[3]", "FP512 of AMD's PPRs: the width of data paths, as its neighbours; Zen 5"),
     ("8000001b.eax[12]", "IBS filter by load latency, Linux's IBS_CAPS_OPLDLAT; no guest is given IBS by default"),
     ("8000001b.eax[19]", "IBS statistics of the TLB, Linux's IBS_CAPS_DTLB_PGSIZE; no guest is given IBS by default"),
@@ -39,7 +51,10 @@ const UNNAMED: [(&str, &str); 39] = [
     ("8000001f.eax[26]", "SecureAvic of the APM: the local APIC of encrypted guests"),
     ("8000001f.eax[31]", "IbpbOnEntry of the APM: a barrier at each entry of an encrypted guest"),
     ("80000021.eax[12]", "PMC2PreciseRetire of AMD's PPRs: an option of one counter"),
-    ("80000021.eax[14]", "L2TlbSizeX32 of AMD's PPRs: TLB sizes of leaf 0x80000006 count by 32; guests without it read too little"),
+    (
+        "80000021.eax[14]",
+        "L2TlbSizeX32 of AMD's PPRs: TLB sizes of leaf 0x80000006 count by 32; guests without it read too little",
+    ),
     ("80000021.eax[15]", "AMD_ERMSB of AMD's PPRs: Intel's erms by AMD's own bit, a hint"),
     ("80000021.eax[21]", "FP512_DOWNGRADE of AMD's PPRs: 512-bit data paths narrowed to 256, about speed"),
     ("80000022.ebx[22]", "a seventh bit of the number of memory counters: Strix Halo says 64"),
@@ -51,7 +66,10 @@ const UNNAMED: [(&str, &str); 39] = [
     ("msr:00000480[57]", "reserved in the SDM; Alder Lake and later"),
     ("msr:00000485[9]", "reserved in the SDM; one Yorkfield"),
     ("msr:0000048c[23]", "supervisor shadow-stack control, SDM vol. 3D, A.10; KVM gives nested guests none"),
-    ("msr:0000048c[48]", "part of the greatest HLAT prefix, bits 53:48, SDM vol. 3D, A.10; KVM gives nested guests no HLAT"),
+    (
+        "msr:0000048c[48]",
+        "part of the greatest HLAT prefix, bits 53:48, SDM vol. 3D, A.10; KVM gives nested guests no HLAT",
+    ),
 ];
 
 /// Leaves that dumps have, below their highest leaf, and that no policy holds.

@@ -214,6 +214,51 @@ pub(crate) static NUMBERS: [Number; NUMBER_COUNT] = {
     numbers
 };
 
+const NUMBER_WORD_COUNT: usize = {
+    let (mut count, mut i) = (0, 0);
+    while i < NUMBER_COUNT {
+        count += (i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word) as usize;
+        i += 1;
+    }
+    count
+};
+
+/// A word that holds numbers: which word, and which of [`NUMBERS`] lie in it.
+#[derive(Clone, Copy)]
+pub(crate) struct NumberWord {
+    word: u16,
+    first: u8,
+    end: u8,
+}
+
+/// The words that hold numbers, each once: most words of a guest and its host agree, and then no field needs a look.
+pub(crate) static NUMBER_WORDS: [NumberWord; NUMBER_WORD_COUNT] = {
+    let mut words = [NumberWord { word: 0, first: 0, end: 0 }; NUMBER_WORD_COUNT];
+    let (mut at, mut i) = (0, 0);
+    while i < NUMBER_COUNT {
+        if i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word {
+            words[at] = NumberWord { word: NUMBERS[i].word, first: i as u8, end: i as u8 + 1 };
+            at += 1;
+        } else {
+            words[at - 1].end = i as u8 + 1;
+        }
+        i += 1;
+    }
+    words
+};
+
+impl NumberWord {
+    /// The word's index.
+    pub(crate) const fn word(self) -> usize {
+        self.word as usize
+    }
+
+    /// The numbers in it.
+    pub(crate) fn numbers(self) -> &'static [Number] {
+        &NUMBERS[self.first as usize..self.end as usize]
+    }
+}
+
 impl Number {
     /// The field's row.
     pub(crate) fn row(&self) -> &'static Value {

@@ -5,6 +5,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::sync::OnceLock;
 
 use selfsame_cpuid::{Leaves, Regs};
 
@@ -23,7 +24,9 @@ pub(crate) struct Dump {
 /// All dumps of the corpus; `None`, and a line on standard error that cannot be missed, where there are none.
 pub(crate) fn dumps(test: &str) -> Option<Vec<Dump>> {
     let archive = shared_path(test, "corpus/instlatx64.tar.xz")?;
-    let Some(root) = unpacked(&archive) else {
+    // Tests of one run unpack together: one does it, the others wait.
+    static ROOT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let Some(root) = ROOT.get_or_init(|| unpacked(&archive)) else {
         skipped(test, "`tar` cannot unpack .tar.xz here");
         return None;
     };

@@ -1,0 +1,295 @@
+//! `level`: the CPU that all hosts of a pool can give.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use selfsame_cpuid::{Disagreement, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
+
+use crate::Verdict;
+use crate::args::LevelArguments;
+use crate::check::{Answer, answer};
+use crate::document::{StoredPolicy, read_policy};
+use crate::host::{Machine, Pool, entries, load, vendor};
+use crate::json::{
+    CostMember, FindingMember, LevelDocument, LevelRefusal, LostMember, RunningMember, SCHEMA, SideMember,
+    SignatureMember, ValueOfHosts, WarningMember, XstateMember, feature_names, hex, print_document,
+};
+use crate::losses::{Lost, Unwarned, losses};
+use crate::names::{numbers, own};
+use crate::output_file;
+use crate::problem::Problem;
+use crate::terminal::note;
+use crate::why::Seen;
+use crate::words::trims;
+use crate::{level_page, terminal};
+
+/// A pool's level with all that is to be said about it.
+#[derive(Debug)]
+pub(crate) struct Level<'m> {
+    /// The kind of guest.
+    pub(crate) kind: Kind,
+    /// The hosts.
+    pub(crate) seen: Vec<Seen<'m>>,
+    /// The level; none where the hosts disagree.
+    pub(crate) policy: Option<StoredPolicy>,
+    /// Why there is no level, or why it is not what was asked for.
+    pub(crate) refusals: Vec<LevelRefusal>,
+    /// What it lost.
+    pub(crate) lost: Vec<Lost>,
+    /// The warnings that it cannot carry.
+    pub(crate) unwarned: Vec<Unwarned>,
+    /// What hosts say to the guests that run already.
+    pub(crate) running: Vec<(String, String, Answer)>,
+}
+
+pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
+    let trims = trims(&arguments.cpuid)?;
+    let running = running_guests(&arguments.running)?;
+    let pool = load(&arguments.hosts, arguments.reading.skip_bad)?;
+    let name = arguments.name.as_deref().unwrap_or("level");
+    let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;
+    let is_accepted = level.is_accepted();
+    if let Some(path) = &arguments.file {
+        match &level.policy {
+            Some(policy) if is_accepted => output_file::write(path, &policy.text())?,
+            _ => note(&format!("{}: not written, because of the refusal", crate::problem::shown(path))),
+        }
+    }
+    let output = arguments.output;
+    if output.json {
+        print_document(&level.document(&pool))?;
+    } else if output.quiet {
+        terminal::print(&level_page::line(&level))?;
+    } else {
+        level_page::print(&level, &pool, output.verbose, arguments.file.as_deref().filter(|_| is_accepted))?;
+    }
+    Ok(Verdict::of(is_accepted))
+}
+
+/// Reads the policies of guests that run; a directory means every file in it.
+fn running_guests(paths: &[PathBuf]) -> Result<Vec<StoredPolicy>, Problem> {
+    let mut guests = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            for file in entries(path)? {
+                guests.push(read_policy(&file)?);
+            }
+        } else {
+            guests.push(read_policy(path)?);
+        }
+    }
+    guests.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(guests)
+}
+
+impl<'m> Level<'m> {
+    /// Levels a pool.
+    pub(crate) fn of(
+        pool: &'m Pool,
+        kind: Kind,
+        trims: &Trims,
+        running: &[StoredPolicy],
+        name: &str,
+    ) -> Result<Self, Problem> {
+        let see = |machine| Seen::new(machine, kind, trims);
+        let seen = pool.machines.iter().map(see).collect::<Result<Vec<_>, _>>()?;
+        let mut leveller = Leveller::new(kind);
+        for guest in running.iter().filter(|guest| guest.policy.kind == kind) {
+            leveller.keep_leaves_of(&guest.policy);
+        }
+        for seen in &seen {
+            leveller.add(&seen.machine.name, seen.host.default());
+        }
+        let finished = leveller.finish();
+        let (policy, refusals) = match finished {
+            Ok(policy) => {
+                let refusals = refused_requests(trims, &policy, &seen);
+                (Some(policy), refusals)
+            }
+            Err(disagreement) => (None, disagreements(&disagreement, &seen)),
+        };
+        let (lost, unwarned) = policy.as_ref().map(|policy| losses(policy, &seen)).unwrap_or_default();
+        let context = Some(format!("hosts={}", seen.len()));
+        let stored = |policy| StoredPolicy { name: name.to_owned(), source: Some("level".to_owned()), context, policy };
+        let running = answers(&pool.machines, running, trims)?;
+        Ok(Self { kind, seen, policy: policy.map(stored), refusals, lost, unwarned, running })
+    }
+
+    /// Whether there is a level, as it was asked for, and every running guest survives.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.policy.is_some()
+            && self.refusals.is_empty()
+            && self.running.iter().all(|(.., answer)| answer.is_accepted())
+    }
+
+    /// The names of some hosts.
+    pub(crate) fn names(&self, hosts: &[usize]) -> Vec<&str> {
+        hosts.iter().filter_map(|&i| self.seen.get(i)).map(|seen| &*seen.machine.name).collect()
+    }
+
+    /// What each host brings and costs.
+    pub(crate) fn costs(&self) -> Vec<CostMember> {
+        let mut costs: Vec<CostMember> = self
+            .seen
+            .iter()
+            .map(|seen| CostMember {
+                host: seen.machine.name.clone(),
+                source: seen.machine.source(),
+                cpu: seen.machine.cpu(),
+                features: own(&seen.default).count(),
+                lost: 0,
+                lost_alone: Vec::new(),
+            })
+            .collect();
+        for lost in &self.lost {
+            for &host in &lost.hosts {
+                let Some(cost) = costs.get_mut(host) else { continue };
+                cost.lost += 1;
+                if lost.hosts.len() == 1 {
+                    cost.lost_alone.push(lost.feature.name);
+                }
+            }
+        }
+        costs
+    }
+
+    fn document(&self, pool: &Pool) -> LevelDocument {
+        let owned = |hosts: &[usize]| -> Vec<String> { self.names(hosts).into_iter().map(str::to_owned).collect() };
+        let leaves = self.policy.as_ref().map(|stored| &stored.policy.leaves);
+        let value = |row: &'static Value| Some((row.name, row.get(leaves?.word(row.word))));
+        let findings = pool
+            .machines
+            .iter()
+            .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)));
+        LevelDocument {
+            schema: SCHEMA,
+            kind: self.kind.name(),
+            hosts: self.seen.iter().map(|seen| seen.machine.name.clone()).collect(),
+            costs: self.costs(),
+            featureset: leaves.map(|leaves| leaves.features().to_xen().to_string()),
+            features: leaves.map(feature_names).unwrap_or_default(),
+            values: numbers().filter_map(value).filter(|&(_, value)| value != 0).collect(),
+            vendor: leaves.map(vendor),
+            signature: leaves.map(SignatureMember::of),
+            xcr0: leaves.map(|leaves| hex(leaves.xcr0().bits())),
+            xss: leaves.map(|leaves| hex(leaves.xss().bits())),
+            xstate: leaves.map(XstateMember::of),
+            lost: self
+                .lost
+                .iter()
+                .map(|lost| LostMember {
+                    feature: lost.feature.name,
+                    hosts: owned(&lost.hosts),
+                    rule: lost.rule.name(),
+                    because: lost.because.clone(),
+                })
+                .collect(),
+            kept_as_warning: self
+                .unwarned
+                .iter()
+                .map(|unwarned| WarningMember {
+                    feature: unwarned.feature.name,
+                    hosts: owned(&unwarned.hosts),
+                    because: unwarned.feature.reason.to_owned(),
+                })
+                .collect(),
+            refusals: self.refusals.clone(),
+            findings: findings.chain(pool.skipped.iter().map(FindingMember::of_skipped)).collect(),
+            policy: self.policy.as_ref().map(StoredPolicy::text),
+            running: self
+                .running
+                .iter()
+                .map(|(name, host, answer)| RunningMember {
+                    name: name.clone(),
+                    host: host.clone(),
+                    accepted: answer.is_accepted(),
+                    refusals: answer.refusals.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+/// What every host says to every guest that runs already, each as guests of its kind meet the host.
+fn answers(
+    machines: &[Machine],
+    running: &[StoredPolicy],
+    trims: &Trims,
+) -> Result<Vec<(String, String, Answer)>, Problem> {
+    let mut hosts: BTreeMap<Kind, Vec<Host>> = BTreeMap::new();
+    let mut answers = Vec::new();
+    for guest in running {
+        let kind = guest.policy.kind;
+        if !hosts.contains_key(&kind) {
+            let of_kind = machines.iter().map(|machine| machine.host(kind, trims)).collect::<Result<_, _>>()?;
+            hosts.insert(kind, of_kind);
+        }
+        for (machine, host) in machines.iter().zip(hosts.get(&kind).into_iter().flatten()) {
+            answers.push((guest.name.clone(), machine.name.clone(), answer(&guest.policy, host, false)));
+        }
+    }
+    Ok(answers)
+}
+
+/// The features that were asked for and are not in a policy.
+pub(crate) fn refused_requests(trims: &Trims, policy: &Policy, seen: &[Seen<'_>]) -> Vec<LevelRefusal> {
+    let missing = trims.requested(policy.kind) - policy.features();
+    let refusal = |place| {
+        let row = feature_at(place);
+        let causes: Vec<_> = seen
+            .iter()
+            .filter_map(|seen| Some((&seen.machine.name, row.map(|row| seen.why_not(row))?)))
+            .filter_map(|(name, cause)| Some((name, cause?)))
+            .collect();
+        let mut texts: Vec<&str> = causes.iter().map(|(_, cause)| &*cause.text).collect();
+        texts.dedup();
+        let (rule, reason) = match causes.first() {
+            Some((_, cause)) => (cause.rule, texts.join("; ")),
+            None if row.is_none() => (Rule::OfferNever, "no manual known here names this bit".to_owned()),
+            None => (Rule::Prerequisite, "the level lacks something that it needs".to_owned()),
+        };
+        LevelRefusal {
+            what: What::Feature(place).to_string(),
+            rule: rule.name(),
+            hosts: causes.iter().map(|(name, _)| (*name).clone()).collect(),
+            values: Vec::new(),
+            reason,
+        }
+    };
+    missing.iter().map(refusal).collect()
+}
+
+/// What the hosts must agree on and do not, with who says what.
+fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRefusal> {
+    let refusal = |what: String, rule: Rule, reason: &str, value: &dyn Fn(&Policy) -> Option<SideMember>| {
+        let mut values: BTreeMap<SideMember, Vec<String>> = BTreeMap::new();
+        for seen in seen {
+            if let Some(value) = value(seen.host.default()) {
+                values.entry(value).or_default().push(seen.machine.name.clone());
+            }
+        }
+        let mut hosts: Vec<String> = values.values().flatten().cloned().collect();
+        hosts.sort();
+        let values = values.into_iter().map(|(value, hosts)| ValueOfHosts { value, hosts }).collect();
+        LevelRefusal { what, rule: rule.name(), hosts, values, reason: reason.to_owned() }
+    };
+    let mut refusals = Vec::new();
+    let (vendors, values): (Vec<&Value>, Vec<&Value>) =
+        disagreement.values().partition(|row| row.name.starts_with("vendor-"));
+    if let Some(row) = vendors.first() {
+        let name = |policy: &Policy| Some(SideMember::Text(vendor(&policy.leaves)));
+        refusals.push(refusal("vendor".to_owned(), Rule::Equal, row.reason, &name));
+    }
+    for row in values {
+        let value = |policy: &Policy| Some(SideMember::Number(row.get(policy.leaves.word(row.word))));
+        refusals.push(refusal(row.name.to_owned(), Rule::Equal, row.reason, &value));
+    }
+    for component in disagreement.states() {
+        let place = |policy: &Policy| {
+            let regs = policy.leaves.get(0xd, u32::from(component.index()));
+            (regs.eax != 0).then_some(SideMember::Place { size: regs.eax, offset: regs.ebx })
+        };
+        refusals.push(refusal(component.to_string(), Rule::Layout, Rule::Layout.meaning(), &place));
+    }
+    refusals
+}

@@ -1,0 +1,290 @@
+//! The level as people read it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use selfsame_cpuid::Rule;
+
+use crate::check::refusal_rows;
+use crate::host::{Pool, vendor};
+use crate::json::CostMember;
+use crate::level::Level;
+use crate::losses::Lost;
+use crate::names::{by_leaf, folded, notable, own};
+use crate::problem::{Problem, shown};
+use crate::show::{finding_line, shown_numbers, states};
+use crate::terminal::{BAD, GOOD, Page, WARNING, count, hosts};
+use crate::why::hypervisor;
+
+/// How many names say what a host costs.
+const FEW: usize = 6;
+
+/// The level in one line.
+pub(crate) fn line(level: &Level<'_>) -> String {
+    let pool = count(level.seen.len(), "host");
+    let Some(stored) = &level.policy else {
+        let what: Vec<&str> = level.refusals.iter().map(|refusal| &*refusal.what).collect();
+        return format!("refused: {pool} cannot give one CPU to {} guests: {} differ\n", level.kind, what.join(", "));
+    };
+    let (features, signature) = (own(&stored.policy.features()).count(), stored.policy.leaves.signature());
+    let lost = level.lost.iter().filter(|lost| !lost.hosts.is_empty()).count();
+    let vendor = vendor(&stored.policy.leaves);
+    let level_text =
+        format!("{features} features for {} guests on {pool}, {lost} lost: {} {signature}", level.kind, vendor.trim());
+    if !level.refusals.is_empty() {
+        let what: Vec<&str> = level.refusals.iter().map(|refusal| &*refusal.what).collect();
+        return format!("refused: asked for and not in the level: {}; {level_text}\n", what.join(", "));
+    }
+    let refused = level.running.iter().filter(|(.., answer)| !answer.is_accepted()).count();
+    if refused > 0 {
+        return format!("refused: {}; {level_text}\n", count(refused, "move of a running guest") + " would fail");
+    }
+    format!("{level_text}\n")
+}
+
+/// Prints the level.
+pub(crate) fn print(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: Option<&Path>) -> Result<(), Problem> {
+    let mut page = Page::new();
+    head(&mut page, level);
+    host_table(&mut page, level, is_verbose);
+    refusals(&mut page, level, is_verbose);
+    if let Some(stored) = &level.policy {
+        let leaves = &stored.policy.leaves;
+        let set = leaves.features();
+        page.heading(format_args!("The level: {}", count(own(&set).count(), "feature")));
+        for (title, names) in by_leaf(&set) {
+            let names = folded(&names, is_verbose);
+            page.labelled(&title, names.iter().map(String::as_str));
+        }
+        let numbers = shown_numbers(leaves);
+        page.labelled("numbers", numbers.iter().map(String::as_str));
+        states(&mut page, leaves);
+        losses(&mut page, level, is_verbose);
+        warnings(&mut page, level, is_verbose);
+    }
+    running(&mut page, level, is_verbose);
+    findings(&mut page, pool, is_verbose);
+    if let Some(path) = written {
+        page.line(format_args!("\nThe level was written to {}.", shown(path)));
+    }
+    page.print()
+}
+
+fn head(page: &mut Page, level: &Level<'_>) {
+    let kind = level.kind;
+    let pool = if level.seen.len() == 1 { "this host".to_owned() } else { format!("all {} hosts", level.seen.len()) };
+    let Some(stored) = &level.policy else {
+        page.line(format_args!("{BAD}No level{BAD:#}: no CPU can be given to {kind} guests on {pool}."));
+        return;
+    };
+    let leaves = &stored.policy.leaves;
+    let (vendor, signature) = (vendor(leaves), leaves.signature());
+    page.line(format_args!(
+        "{GOOD}{} {signature}{GOOD:#}: the CPU that {kind} guests can have on {pool}",
+        vendor.trim()
+    ));
+}
+
+fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
+    page.line("");
+    let row = |cost: CostMember| {
+        let alone = match cost.lost_alone.len() {
+            0 => String::new(),
+            number if is_verbose => format!("{number}: {}", folded(&cost.lost_alone, true).join(" ")),
+            number => format!("{number}: {}", notable(&cost.lost_alone, FEW)),
+        };
+        let lost = if cost.lost == 0 { "-".to_owned() } else { cost.lost.to_string() };
+        [cost.host, cost.cpu, cost.features.to_string(), lost, alone]
+    };
+    let rows: Vec<_> = level.costs().into_iter().map(row).collect();
+    if level.policy.is_none() || level.seen.len() == 1 {
+        let rows: Vec<_> = rows.into_iter().map(|[host, cpu, features, ..]| [host, cpu, features]).collect();
+        page.table(["host", "cpu", "features"], &rows);
+    } else {
+        page.table(["host", "cpu", "features", "costs", "costs alone"], &rows);
+    }
+}
+
+fn refusals(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
+    if level.refusals.is_empty() {
+        return;
+    }
+    let is_request = level.policy.is_some();
+    page.heading(if is_request { "Asked for and not in the level" } else { "What the hosts must agree on and do not" });
+    let mut rows = Vec::new();
+    for refusal in &level.refusals {
+        let names =
+            |list: &[String]| hosts(&list.iter().map(String::as_str).collect::<Vec<_>>(), level.seen.len(), is_verbose);
+        let reason = || refusal.reason.clone();
+        if refusal.values.is_empty() {
+            rows.push([refusal.what.clone(), refusal.rule.to_owned(), String::new(), names(&refusal.hosts), reason()]);
+        }
+        for (i, value) in refusal.values.iter().enumerate() {
+            let first = |text: &str| if i == 0 { text.to_owned() } else { String::new() };
+            rows.push([
+                first(&refusal.what),
+                first(refusal.rule),
+                value.value.text(),
+                names(&value.hosts),
+                first(&refusal.reason),
+            ]);
+        }
+    }
+    page.table(["what", "rule", "value", "hosts", "because"], &rows);
+    if !is_request {
+        page.line("");
+        page.prose("Level the hosts of each value by themselves: guests cannot move between the groups.");
+    }
+}
+
+/// What was lost by one rule to the same hosts.
+#[derive(Default)]
+struct Group {
+    names: Vec<&'static str>,
+    becauses: Vec<String>,
+}
+
+fn losses(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
+    let (offers, by_hosts): (Vec<&Lost>, Vec<&Lost>) =
+        level.lost.iter().partition(|lost| matches!(lost.rule, Rule::OfferNever | Rule::OfferRequest));
+    if !by_hosts.is_empty() {
+        page.heading(format_args!("Lost to hosts: {}", count(by_hosts.len(), "feature")));
+        let mut groups: BTreeMap<(usize, Rule, &[usize]), Group> = BTreeMap::new();
+        for lost in &by_hosts {
+            // Fewer hosts come first: to leave them out is the cheapest way to win the features back.
+            let group = groups.entry((lost.hosts.len(), lost.rule, &lost.hosts)).or_default();
+            group.names.push(lost.feature.name);
+            if !group.becauses.contains(&lost.because) {
+                group.becauses.push(lost.because.clone());
+            }
+        }
+        let rows: Vec<_> = groups
+            .into_iter()
+            .map(|((_, rule, indices), group)| {
+                let names = folded(&group.names, is_verbose).join(" ");
+                let because = becauses(&group.becauses, is_verbose);
+                [names, rule.to_string(), hosts(&level.names(indices), level.seen.len(), is_verbose), because]
+            })
+            .collect();
+        page.table(["features", "rule", "hosts", "because"], &rows);
+    }
+    offered(page, level, &offers, is_verbose);
+}
+
+/// Several causes as one text: those of a chain share their beginning.
+fn becauses(list: &[String], is_verbose: bool) -> String {
+    const FEW: usize = 3;
+    let needed: Vec<&str> = list
+        .iter()
+        .filter_map(|text| text.strip_prefix("needs ")?.split_once(", which is lost"))
+        .map(|(name, _)| name)
+        .collect();
+    if list.len() > 1 && needed.len() == list.len() {
+        let mut names = needed;
+        names.dedup();
+        return format!("need {}, which are lost", names.join(", "));
+    }
+    match list.get(..FEW) {
+        Some(first) if list.len() > FEW && !is_verbose => {
+            format!("{}; and {}", first.join("; "), count(list.len() - FEW, "other cause"))
+        }
+        _ => list.join("; "),
+    }
+}
+
+/// What the hypervisor gives to nobody, or only to who asks.
+fn offered(page: &mut Page, level: &Level<'_>, offers: &[&Lost], is_verbose: bool) {
+    let hypervisor = hypervisor(level.kind);
+    let (on_request, never): (Vec<&&Lost>, Vec<&&Lost>) =
+        offers.iter().partition(|lost| lost.rule == Rule::OfferRequest);
+    if offers.is_empty() {
+        return;
+    }
+    page.heading("Not lost to any host");
+    if !on_request.is_empty() {
+        let names: Vec<&str> = on_request.iter().map(|lost| lost.feature.name).collect();
+        let text = format!("{} gives only on request (--cpuid NAME): {}", hypervisor, names.join(" "));
+        page.prose(&text);
+    }
+    if !never.is_empty() && !is_verbose {
+        let text = format!(
+            "{} of the hardware that {hypervisor} never gives to {} guests; --verbose lists them.",
+            count(never.len(), "feature"),
+            level.kind
+        );
+        page.prose(&text);
+    } else if !never.is_empty() {
+        let rows: Vec<_> = never.iter().map(|lost| [lost.feature.name.to_owned(), lost.because.clone()]).collect();
+        page.table([&*format!("{hypervisor} never gives"), "because"], &rows);
+    }
+}
+
+fn warnings(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
+    if level.unwarned.is_empty() {
+        return;
+    }
+    page.heading(format_args!("{WARNING}Warnings that guests of this level will not see{WARNING:#}"));
+    let rows: Vec<_> = level
+        .unwarned
+        .iter()
+        .map(|unwarned| {
+            let names = hosts(&level.names(&unwarned.hosts), level.seen.len(), is_verbose);
+            [unwarned.feature.name.to_owned(), names, unwarned.feature.reason.to_owned()]
+        })
+        .collect();
+    page.table(["warning", "needed on", "because"], &rows);
+}
+
+fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
+    if level.running.is_empty() {
+        return;
+    }
+    page.heading("Running guests");
+    let mut guests: Vec<&str> = level.running.iter().map(|(guest, ..)| &**guest).collect();
+    guests.dedup();
+    for guest in guests {
+        let of_guest = level.running.iter().filter(|(name, ..)| name == guest);
+        let refused: Vec<_> = of_guest.filter(|(.., answer)| !answer.is_accepted()).collect();
+        if refused.is_empty() {
+            page.line(format_args!("  {GOOD}{guest}{GOOD:#} survives on {}", pool_text(level)));
+        } else {
+            let names: Vec<&str> = refused.iter().map(|(_, host, _)| &**host).collect();
+            let names = hosts(&names, level.seen.len(), is_verbose);
+            page.line(format_args!("  {BAD}{guest}{BAD:#} would not survive on {names}"));
+        }
+        for (_, host, answer) in refused {
+            page.line("");
+            refusal_rows(page, host, &answer.refusals, is_verbose);
+        }
+    }
+}
+
+fn pool_text(level: &Level<'_>) -> String {
+    if level.seen.len() == 1 { "this host".to_owned() } else { format!("all {} hosts", level.seen.len()) }
+}
+
+/// The hosts' findings: those that may cost features in full, of the rest how many there are.
+fn findings(page: &mut Page, pool: &Pool, is_verbose: bool) {
+    let total: usize = pool.machines.iter().map(|machine| machine.findings.len()).sum();
+    if total + pool.skipped.len() == 0 {
+        return;
+    }
+    page.heading("About the hosts' data");
+    for (file, reason) in &pool.skipped {
+        page.warned("left out", format!("{file}: {reason}").split(' '));
+    }
+    let mut hidden = 0;
+    for machine in &pool.machines {
+        let shown: Vec<_> = machine.findings.iter().filter(|finding| is_verbose || finding.is_loud).collect();
+        hidden += machine.findings.len() - shown.len();
+        if !shown.is_empty() {
+            page.line(format_args!("  {}", machine.name));
+        }
+        for finding in shown {
+            finding_line(page, finding);
+        }
+    }
+    if hidden > 0 {
+        page.line(format_args!("  {} of lesser weight; --verbose shows them", count(hidden, "finding")));
+    }
+}

@@ -1,0 +1,128 @@
+//! `policy`: a policy file from a host, a pool or a level.
+
+use selfsame_cpuid::{Host, Kind, Trims};
+
+use crate::Verdict;
+use crate::args::PolicyArguments;
+use crate::document::{self, Document, StoredPolicy};
+use crate::host::{Machine, load};
+use crate::json::{FindingMember, LevelRefusal, PolicyDocument, SCHEMA, feature_names, print_document};
+use crate::level::{Level, refused_requests};
+use crate::names::own;
+use crate::output_file;
+use crate::problem::{Problem, printable, shown};
+use crate::terminal::{complain, count, print};
+use crate::why::Seen;
+use crate::words::trims;
+
+/// A policy that may lack what was asked for.
+struct Made {
+    stored: Option<StoredPolicy>,
+    kind: Kind,
+    refusals: Vec<LevelRefusal>,
+    findings: Vec<FindingMember>,
+}
+
+pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
+    if let Some(word) = arguments.words.iter().find(|word| !word.starts_with("cpuid=")) {
+        return Err(Problem::NotWords { word: printable(word) });
+    }
+    let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
+    let trims = trims(&words)?;
+    let mut made = make(arguments, &trims)?;
+    if let Some(stored) = &mut made.stored {
+        if let Some(name) = &arguments.name {
+            stored.name.clone_from(name);
+        }
+        if arguments.topology.is_some() {
+            stored.policy.topology = arguments.topology;
+        }
+    }
+    let is_accepted = made.refusals.is_empty() && made.stored.is_some();
+    if !is_accepted && !arguments.output.json {
+        complain(&refused(arguments, &made.refusals));
+        return Ok(Verdict::Refused);
+    }
+    let text = made.stored.as_ref().filter(|_| is_accepted).map(StoredPolicy::text);
+    if let (Some(path), Some(text)) = (&arguments.file, &text) {
+        output_file::write(path, text)?;
+    }
+    match (&made.stored, text) {
+        (stored, text) if arguments.output.json => {
+            let leaves = stored.as_ref().filter(|_| is_accepted).map(|stored| &stored.policy.leaves);
+            print_document(&PolicyDocument {
+                schema: SCHEMA,
+                name: stored.as_ref().map(|stored| stored.name.clone()),
+                kind: made.kind.name(),
+                features: leaves.map(feature_names).unwrap_or_default(),
+                refusals: made.refusals,
+                findings: made.findings,
+                policy: text,
+            })?;
+        }
+        (Some(stored), Some(text)) => match arguments.file.as_ref().filter(|path| path.as_os_str() != "-") {
+            None => print(&text)?,
+            Some(path) => {
+                let features = count(own(&stored.policy.features()).count(), "feature");
+                print(&format!("{}: {}, {features} for {} guests\n", shown(path), stored.name, made.kind))?;
+            }
+        },
+        _ => {}
+    }
+    Ok(Verdict::of(is_accepted))
+}
+
+fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
+    let path = &arguments.from;
+    let kind = arguments.kind.unwrap_or_default();
+    if path.is_dir() {
+        let pool = load(std::slice::from_ref(path), arguments.reading.skip_bad)?;
+        let level = Level::of(&pool, kind, trims, &[], "level")?;
+        let findings = pool
+            .machines
+            .iter()
+            .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)))
+            .chain(pool.skipped.iter().map(FindingMember::of_skipped))
+            .collect();
+        return Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy });
+    }
+    let document = document::read(path)?;
+    let machine = Machine::of(path, &document);
+    let findings = machine.findings.iter().map(FindingMember::of).collect();
+    match document {
+        Document::Policy(stored) => {
+            let kind = arguments.kind.unwrap_or(stored.policy.kind);
+            let seen = Seen::new(&machine, kind, trims)?;
+            let (topology, policy) = (stored.policy.topology, seen.host.default().clone());
+            let mut changed = stored;
+            // Without words the policy stays as it is: its guests may have booted with it.
+            if *trims != Trims::NONE {
+                changed.policy = policy;
+                changed.policy.topology = topology;
+            }
+            let refusals = refused_requests(trims, &changed.policy, std::slice::from_ref(&seen));
+            Ok(Made { stored: Some(changed), kind, refusals, findings })
+        }
+        Document::Dump(_) => {
+            let seen = Seen::new(&machine, kind, trims)?;
+            let policy = Host::default(&seen.host).clone();
+            let refusals = refused_requests(trims, &policy, std::slice::from_ref(&seen));
+            let (name, source) = (machine.name.clone(), Some(machine.source()));
+            let stored = StoredPolicy { name, source, context: None, policy };
+            Ok(Made { stored: Some(stored), kind, refusals, findings })
+        }
+    }
+}
+
+/// Why there is no policy, in one message.
+fn refused(arguments: &PolicyArguments, refusals: &[LevelRefusal]) -> String {
+    let mut text = format!("refused: {} cannot give what was asked for:", shown(&arguments.from));
+    for LevelRefusal { what, rule, values, reason, hosts } in refusals {
+        let who = if hosts.len() > 1 { format!(" ({})", hosts.join(", ")) } else { String::new() };
+        text.push_str(&format!("\n  {what}: {rule}: {reason}{who}"));
+        for value in values {
+            text.push_str(&format!("\n    {}: {}", value.value.text(), value.hosts.join(", ")));
+        }
+    }
+    text
+}
