@@ -43,6 +43,9 @@ pub(crate) fn united(dump: &Dump) -> United {
     United { leaves, msrs, findings }
 }
 
+/// Which CPUs are as a test says.
+type Those<'a> = dyn Fn(&dyn Fn(&Leaves) -> bool) -> Vec<u32> + 'a;
+
 /// One CPU's rows in the dense form; leaves outside the model that mean something go to `outside`.
 fn leaves_of(cpu: &CpuDump, msrs: &BTreeMap<u32, u64>, outside: &mut BTreeSet<u32>) -> Leaves {
     let mut leaves = Leaves::new();
@@ -89,11 +92,7 @@ fn is_given(place: Place) -> bool {
         .is_some_and(|row| row.relation == Relation::All && row.offers != [selfsame_cpuid::Offer::Never; 4])
 }
 
-fn number_difference(
-    name: &str,
-    those: &dyn Fn(&dyn Fn(&Leaves) -> bool) -> Vec<u32>,
-    cpus: &[Leaves],
-) -> (Rule, String) {
+fn number_difference(name: &str, those: &Those<'_>, cpus: &[Leaves]) -> (Rule, String) {
     let Some(row) = VALUES.iter().find(|row| row.name == name) else {
         return (Rule::Equal, "the logical CPUs differ".to_owned());
     };

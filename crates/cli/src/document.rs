@@ -18,7 +18,7 @@ pub(crate) enum Document {
     /// What a machine's CPUs, or its hypervisor, said.
     Dump(Dump),
     /// What a guest sees.
-    Policy(StoredPolicy),
+    Policy(Box<StoredPolicy>),
 }
 
 /// A policy with what its file says about it.
@@ -61,11 +61,11 @@ pub(crate) fn read(path: &Path) -> Result<Document, Problem> {
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) };
     if bytes.trim_ascii_start().starts_with(b"{") {
-        return json_policy(path, &bytes).map(Document::Policy);
+        return json_policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy)));
     }
     match selfsame_formats::read(&bytes, &name, None) {
         Ok(dump) => Ok(Document::Dump(dump)),
-        Err(ReadError::Policy) => policy(path, &bytes).map(Document::Policy),
+        Err(ReadError::Policy) => policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy))),
         Err(source) => Err(Problem::Dump { path: path.to_owned(), source }),
     }
 }
@@ -73,7 +73,7 @@ pub(crate) fn read(path: &Path) -> Result<Document, Problem> {
 /// Reads a file that must hold a policy.
 pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
     match read(path)? {
-        Document::Policy(policy) => Ok(policy),
+        Document::Policy(policy) => Ok(*policy),
         Document::Dump(_) => Err(Problem::NotPolicy { path: path.to_owned() }),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn hex(value: u64) -> String {
 
 /// The names of the features of some leaves, in the order of their places.
 pub(crate) fn feature_names(leaves: &Leaves) -> Vec<&'static str> {
-    leaves.features().iter().filter_map(|place| feature_at(place)).map(|row| row.name).collect()
+    leaves.features().iter().filter_map(feature_at).map(|row| row.name).collect()
 }
 
 /// Family, model and stepping.

@@ -1,6 +1,7 @@
 //! `level`: the CPU that all hosts of a pool can give.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::PathBuf;
 
 use selfsame_cpuid::{Disagreement, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
@@ -220,11 +221,14 @@ fn answers(
     let mut answers = Vec::new();
     for guest in running {
         let kind = guest.policy.kind;
-        if !hosts.contains_key(&kind) {
-            let of_kind = machines.iter().map(|machine| machine.host(kind, trims)).collect::<Result<_, _>>()?;
-            hosts.insert(kind, of_kind);
-        }
-        for (machine, host) in machines.iter().zip(hosts.get(&kind).into_iter().flatten()) {
+        let of_kind = match hosts.entry(kind) {
+            Entry::Occupied(entry) => entry.into_mut(),
+            Entry::Vacant(entry) => {
+                let of_kind = machines.iter().map(|machine| machine.host(kind, trims)).collect::<Result<_, _>>()?;
+                entry.insert(of_kind)
+            }
+        };
+        for (machine, host) in machines.iter().zip(of_kind.iter()) {
             answers.push((guest.name.clone(), machine.name.clone(), answer(&guest.policy, host, false)));
         }
     }

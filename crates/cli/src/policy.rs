@@ -94,7 +94,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             let kind = arguments.kind.unwrap_or(stored.policy.kind);
             let seen = Seen::new(&machine, kind, trims)?;
             let (topology, policy) = (stored.policy.topology, seen.host.default().clone());
-            let mut changed = stored;
+            let mut changed = *stored;
             // Without words the policy stays as it is: its guests may have booted with it.
             if *trims != Trims::NONE {
                 changed.policy = policy;
