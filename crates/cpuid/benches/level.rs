@@ -1,5 +1,7 @@
 //! Folding policies into a level, and checking a guest against a host.
 
+#![expect(clippy::expect_used, reason = "a bench without its input says so by panicking")]
+
 use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

@@ -194,8 +194,9 @@ const SPANS: [Span; LEAF_COUNT] = {
     spans
 };
 
+/// An index of a table that is built while compiling.
 #[expect(clippy::cast_possible_truncation, reason = "asserted, and evaluated while compiling")]
-const fn small(value: usize) -> u16 {
+pub(crate) const fn small(value: usize) -> u16 {
     assert!(value <= u16::MAX as usize);
     value as u16
 }
@@ -211,10 +212,10 @@ const RANGES: [(u32, u32, usize); 6] = [
 ];
 
 const DIRECTORY_LEN: usize = 0x7c;
-const NO_LEAF: u8 = u8::MAX;
+const NO_LEAF: u16 = u16::MAX;
 
 /// For each leaf number of a range, the row of [`LEAVES`], or [`NO_LEAF`].
-static DIRECTORY: [u8; DIRECTORY_LEN] = {
+static DIRECTORY: [u16; DIRECTORY_LEN] = {
     let mut directory = [NO_LEAF; DIRECTORY_LEN];
     let mut i = 0;
     while i < LEAF_COUNT {
@@ -224,7 +225,7 @@ static DIRECTORY: [u8; DIRECTORY_LEN] = {
             let (first, len, start) = RANGES[r];
             let number = LEAF_ROWS[i].number;
             if number >= first && number - first < len {
-                directory[start + (number - first) as usize] = i as u8;
+                directory[start + (number - first) as usize] = small(i);
                 placed = true;
             }
             r += 1;

@@ -42,6 +42,7 @@ mod leaf_80000023;
 mod leaf_80000026;
 mod leaf_80860001;
 mod leaf_c0000001;
+mod masks;
 mod msr_0ce;
 mod msr_0cf;
 pub(crate) mod msr_10a;
@@ -55,15 +56,18 @@ mod msr_48e;
 mod msr_48f;
 mod msr_490;
 mod msr_491;
+mod numbers;
 mod values_basic;
 mod values_extended;
 mod values_msr;
 
 pub(crate) use kept::relation_of as kept_relation;
 pub use kept::{KEPT_LEAVES, KeptLeaf};
+pub(crate) use masks::{ANY, CONTROLS, DEFAULT_ONE, KNOWN, NAMED, Plan, REFUSED, covered_by, plan_of};
+pub(crate) use numbers::{NUMBER_WORDS, NUMBERS, Number};
 
-use crate::feature::{Feature, Kind, Offer, Relation};
-use crate::model::{FIRST_MSR_WORD, WORDS};
+use crate::feature::Feature;
+use crate::model::{WORDS, small};
 use crate::place::{Place, Register, Word};
 use crate::value::Value;
 
@@ -175,129 +179,6 @@ pub static VALUES: [Value; VALUE_COUNT] = {
     rows
 };
 
-const fn is_number(row: &Value) -> bool {
-    matches!(row.relation, Relation::Min | Relation::Max | Relation::Equal)
-}
-
-const NUMBER_COUNT: usize = {
-    let (mut count, mut i) = (0, 0);
-    while i < VALUE_COUNT {
-        count += is_number(&VALUES[i]) as usize;
-        i += 1;
-    }
-    count
-};
-
-/// A field that compares as a number, in the least space: relations Min, Max and Equal.
-#[derive(Clone, Copy)]
-pub(crate) struct Number {
-    /// Which row of [`VALUES`] it is.
-    row: u16,
-    word: u16,
-    mask: u32,
-    relation: Relation,
-}
-
-/// The fields that compare as numbers, in the order of their places.
-pub(crate) static NUMBERS: [Number; NUMBER_COUNT] = {
-    let mut numbers = [Number { row: 0, word: 0, mask: 0, relation: Relation::Min }; NUMBER_COUNT];
-    let (mut at, mut i) = (0, 0);
-    while i < VALUE_COUNT {
-        let row = &VALUES[i];
-        if is_number(row) {
-            numbers[at] =
-                Number { row: i as u16, word: row.word.index() as u16, mask: row.mask(), relation: row.relation };
-            at += 1;
-        }
-        i += 1;
-    }
-    numbers
-};
-
-const NUMBER_WORD_COUNT: usize = {
-    let (mut count, mut i) = (0, 0);
-    while i < NUMBER_COUNT {
-        count += (i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word) as usize;
-        i += 1;
-    }
-    count
-};
-
-/// A word that holds numbers: which word, and which of [`NUMBERS`] lie in it.
-#[derive(Clone, Copy)]
-pub(crate) struct NumberWord {
-    word: u16,
-    first: u8,
-    end: u8,
-}
-
-/// The words that hold numbers, each once: most words of a guest and its host agree, and then no field needs a look.
-pub(crate) static NUMBER_WORDS: [NumberWord; NUMBER_WORD_COUNT] = {
-    let mut words = [NumberWord { word: 0, first: 0, end: 0 }; NUMBER_WORD_COUNT];
-    let (mut at, mut i) = (0, 0);
-    while i < NUMBER_COUNT {
-        if i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word {
-            words[at] = NumberWord { word: NUMBERS[i].word, first: i as u8, end: i as u8 + 1 };
-            at += 1;
-        } else {
-            words[at - 1].end = i as u8 + 1;
-        }
-        i += 1;
-    }
-    words
-};
-
-impl NumberWord {
-    /// The word's index.
-    pub(crate) const fn word(self) -> usize {
-        self.word as usize
-    }
-
-    /// The numbers in it.
-    pub(crate) fn numbers(self) -> &'static [Number] {
-        &NUMBERS[self.first as usize..self.end as usize]
-    }
-}
-
-impl Number {
-    /// The field's row.
-    pub(crate) fn row(&self) -> &'static Value {
-        &VALUES[self.row as usize]
-    }
-
-    /// The word that holds the field.
-    pub(crate) const fn word(&self) -> usize {
-        self.word as usize
-    }
-
-    /// Whether a guest with the word `guest` may run where the word is `host`. The field stays where it is: bits in
-    /// place compare as the number does.
-    pub(crate) const fn accepts(&self, guest: u32, host: u32) -> bool {
-        let (guest, host) = (guest & self.mask, host & self.mask);
-        match self.relation {
-            Relation::Min => guest <= host,
-            Relation::Max => guest >= host,
-            _ => guest == host,
-        }
-    }
-
-    /// Whether two words agree in the field.
-    pub(crate) const fn is_same(&self, mine: u32, theirs: u32) -> bool {
-        (mine ^ theirs) & self.mask == 0
-    }
-
-    /// The word `mine` with the field combined with that of `theirs`; whether they may be combined.
-    pub(crate) const fn combine(&self, mine: u32, theirs: u32) -> (u32, bool) {
-        let (a, b) = (mine & self.mask, theirs & self.mask);
-        let field = match self.relation {
-            Relation::Min if b < a => b,
-            Relation::Max if b > a => b,
-            _ => a,
-        };
-        (mine & !self.mask | field, a == b || !matches!(self.relation, Relation::Equal))
-    }
-}
-
 /// Leaf 0: the vendor's twelve bytes, as EBX, EDX, ECX.
 pub(crate) const VENDOR: [Word; 3] =
     [Word::leaf(0, Register::Ebx), Word::leaf(0, Register::Edx), Word::leaf(0, Register::Ecx)];
@@ -314,7 +195,7 @@ static FIRST_ROW: [u16; WORDS + 1] = {
         while row < ROW_COUNT && FEATURES[row].place.word().index() < word {
             row += 1;
         }
-        first[word] = row as u16;
+        first[word] = small(row);
         word += 1;
     }
     first
@@ -345,186 +226,3 @@ pub fn feature_at(place: Place) -> Option<&'static Feature> {
 pub fn feature(name: &str) -> Option<&'static Feature> {
     FEATURES.iter().find(|row| row.name == name || row.aliases.contains(&name))
 }
-
-/// The bits that have a row.
-pub(crate) static NAMED: [u32; WORDS] = {
-    let mut words = [0; WORDS];
-    let mut i = 0;
-    while i < ROW_COUNT {
-        words[FEATURES[i].place.word().index()] |= FEATURES[i].place.mask();
-        i += 1;
-    }
-    words
-};
-
-/// For the high half of each VMX control MSR, the word of its low half.
-pub(crate) static CONTROLS: [Option<u16>; WORDS] = {
-    let mut words = [None; WORDS];
-    // Secondary, and the true forms of pin-based, primary, exit and entry controls (SDM vol. 3D, A.3 to A.5).
-    let msrs = [0x48b, 0x48d, 0x48e, 0x48f, 0x490];
-    let mut i = 0;
-    while i < msrs.len() {
-        let low = Word::msr_low(msrs[i]).index();
-        words[low + 1] = Some(low as u16);
-        i += 1;
-    }
-    words
-};
-
-/// In the low halves of VMX control MSRs: controls that a row marks as 1 by default.
-pub(crate) static DEFAULT_ONE: [u32; WORDS] = {
-    let mut words = [0; WORDS];
-    let mut i = 0;
-    while i < ROW_COUNT {
-        if FEATURES[i].is_default_one {
-            let word = FEATURES[i].place.word().index();
-            assert!(word > FIRST_MSR_WORD && CONTROLS[word].is_some());
-            words[word - 1] |= FEATURES[i].place.mask();
-        }
-        i += 1;
-    }
-    words
-};
-
-/// The words of the model as the rows of one kind of guest see them.
-pub(crate) struct Plan {
-    /// Level by AND.
-    pub(crate) and: [u32; WORDS],
-    /// Level by OR.
-    pub(crate) or: [u32; WORDS],
-    /// Named bits and fields that a host's hardware gives.
-    pub(crate) hardware: [u32; WORDS],
-    /// Bits that the hypervisor makes.
-    pub(crate) made: [u32; WORDS],
-    /// Bits that may be set anywhere.
-    pub(crate) anywhere: [u32; WORDS],
-    /// Bits given on request.
-    pub(crate) request: [u32; WORDS],
-}
-
-/// One [`Plan`] for each kind, in the order of [`Kind::ALL`].
-static PLANS: [Plan; 4] = [plan(Kind::Kvm), plan(Kind::Hvm), plan(Kind::HvmShadow), plan(Kind::Pv)];
-
-/// The plan for guests of `kind`.
-pub(crate) const fn plan_of(kind: Kind) -> &'static Plan {
-    &PLANS[kind as usize]
-}
-
-const fn plan(kind: Kind) -> Plan {
-    let mut plan = Plan {
-        and: [0; WORDS],
-        or: [0; WORDS],
-        hardware: [0; WORDS],
-        made: [0; WORDS],
-        anywhere: [0; WORDS],
-        request: [0; WORDS],
-    };
-    let mut i = 0;
-    while i < ROW_COUNT {
-        let row = &FEATURES[i];
-        let (word, mask, offer) = (row.place.word().index(), row.place.mask(), row.offer_to(kind));
-        match (row.relation, offer) {
-            (Relation::Any, Offer::Anywhere) => plan.or[word] |= mask,
-            (Relation::All | Relation::Any, _) => plan.and[word] |= mask,
-            _ => {}
-        }
-        match offer {
-            Offer::Hardware => plan.hardware[word] |= mask,
-            Offer::Made => plan.made[word] |= mask,
-            Offer::Anywhere => plan.anywhere[word] |= mask,
-            Offer::Request => plan.request[word] |= mask,
-            Offer::Never => {}
-        }
-        i += 1;
-    }
-    let mut i = 0;
-    while i < VALUES.len() {
-        let row = &VALUES[i];
-        let word = row.word.index();
-        // Bits with a row of their own keep their row's relation and offer.
-        let mask = row.mask() & !NAMED[word];
-        match row.relation {
-            Relation::Any => plan.or[word] |= mask,
-            Relation::All => plan.and[word] |= mask,
-            _ => {}
-        }
-        if matches!(row.offers[kind as usize], Offer::Hardware)
-            && !matches!(row.relation, Relation::Local | Relation::Dynamic)
-        {
-            plan.hardware[word] |= mask;
-        }
-        i += 1;
-    }
-    plan
-}
-
-/// The bits of which a check refuses those that the guest has and the host lacks: all but the named bits and fields of
-/// another relation. A bit without a row counts: nobody knows that it is harmless.
-pub(crate) static REFUSED: [u32; WORDS] = {
-    let mut words = [u32::MAX; WORDS];
-    let mut i = 0;
-    while i < VALUES.len() {
-        if !matches!(VALUES[i].relation, Relation::All) {
-            words[VALUES[i].word.index()] &= !VALUES[i].mask();
-        }
-        i += 1;
-    }
-    let mut i = 0;
-    while i < ROW_COUNT {
-        let (word, mask) = (FEATURES[i].place.word().index(), FEATURES[i].place.mask());
-        if matches!(FEATURES[i].relation, Relation::All) {
-            words[word] |= mask;
-        } else {
-            words[word] &= !mask;
-        }
-        i += 1;
-    }
-    words
-};
-
-/// The bits of relation [`Relation::Any`] that have a row.
-pub(crate) static ANY: [u32; WORDS] = {
-    let mut words = [0; WORDS];
-    let mut i = 0;
-    while i < ROW_COUNT {
-        if matches!(FEATURES[i].relation, Relation::Any) {
-            words[FEATURES[i].place.word().index()] |= FEATURES[i].place.mask();
-        }
-        i += 1;
-    }
-    words
-};
-
-/// The bits and fields of one relation.
-pub(crate) const fn covered_by(relation: Relation) -> [u32; WORDS] {
-    let mut words = [0; WORDS];
-    let mut i = 0;
-    while i < VALUES.len() {
-        if VALUES[i].relation as u8 == relation as u8 {
-            words[VALUES[i].word.index()] |= VALUES[i].mask();
-        }
-        i += 1;
-    }
-    let mut i = 0;
-    while i < ROW_COUNT {
-        let (word, mask) = (FEATURES[i].place.word().index(), FEATURES[i].place.mask());
-        if FEATURES[i].relation as u8 == relation as u8 {
-            words[word] |= mask;
-        } else {
-            words[word] &= !mask;
-        }
-        i += 1;
-    }
-    words
-}
-
-/// The bits and fields that have any row at all.
-pub(crate) static KNOWN: [u32; WORDS] = {
-    let mut words = NAMED;
-    let mut i = 0;
-    while i < VALUES.len() {
-        words[VALUES[i].word.index()] |= VALUES[i].mask();
-        i += 1;
-    }
-    words
-};
