@@ -119,7 +119,7 @@ pub(crate) struct LevelArguments {
     #[arg(long, value_name = "POLICY", num_args = 1..)]
     pub(crate) running: Vec<PathBuf>,
     /// Write the level as a policy file
-    #[arg(short, long = "output", value_name = "FILE")]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// The policy's name
     #[arg(long, value_parser = name_parser)]
@@ -176,7 +176,7 @@ pub(crate) struct PolicyArguments {
     #[arg(long, value_parser = name_parser)]
     pub(crate) name: Option<String>,
     /// Write the policy here instead of to standard output
-    #[arg(short, long = "output", value_name = "FILE")]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) reading: Reading,
@@ -229,7 +229,7 @@ pub(crate) struct CaptureArguments {
     #[arg(long, value_parser = name_parser)]
     pub(crate) name: Option<String>,
     /// Write the capture here instead of to standard output
-    #[arg(short, long = "output", value_name = "FILE")]
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 }
 

@@ -182,24 +182,30 @@ fn findings(page: &mut Page, answers: &[(&Machine, Answer)], is_verbose: bool) {
     }
 }
 
-/// A table of what one host refuses: features that are refused alike stand in one row.
+/// A table of what one host refuses: features first, then numbers; what is refused alike stands in one row.
 pub(crate) fn refusal_rows(page: &mut Page, host: &str, refusals: &[RefusalMember], is_verbose: bool) {
+    // Numbers of which the host has none come with a feature that it lacks: that one says more.
+    let is_absent = |refusal: &RefusalMember| !is_verbose && refusal.host == SideMember::Number(0);
     let mut rows: Vec<(Vec<&str>, &RefusalMember)> = Vec::new();
     for refusal in refusals {
         let is_alike = |other: &RefusalMember| {
-            (other.rule, &other.reason, &other.guest, &other.host)
-                == (refusal.rule, &refusal.reason, &refusal.guest, &refusal.host)
+            let is_same = (&other.reason, &other.guest) == (&refusal.reason, &refusal.guest);
+            (other.rule, &other.host) == (refusal.rule, &refusal.host) && (is_same || is_absent(other))
         };
         match rows.iter_mut().find(|(_, first)| is_alike(first)) {
             Some((names, _)) => names.push(&refusal.what),
             None => rows.push((vec![&refusal.what], refusal)),
         }
     }
+    rows.sort_by_key(|(_, first)| (is_absent(first), matches!(first.guest, SideMember::Number(_))));
     let rows: Vec<_> = rows
         .into_iter()
         .map(|(names, refusal)| {
+            let is_summary = is_absent(refusal) && names.len() > 1;
+            let guest = if is_summary { String::new() } else { refusal.guest.text() };
+            let because = if is_summary { "the host has none of these" } else { &refusal.reason };
             let names = folded(&names, is_verbose).join(" ");
-            [names, refusal.rule.to_owned(), refusal.guest.text(), refusal.host.text(), refusal.reason.clone()]
+            [names, refusal.rule.to_owned(), guest, refusal.host.text(), because.to_owned()]
         })
         .collect();
     page.table([host, "rule", "guest", "host", "because"], &rows);

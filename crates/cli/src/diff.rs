@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use selfsame_cpuid::{
-    FEATURES, Featureset, KEPT_LEAVES, Leaves, Place, Register, Regs, Relation, VALUES, Value, Word, feature_at,
+    FEATURES, Featureset, KEPT_LEAVES, Leaves, Place, Register, Regs, Relation, VALUES, Value, Word, feature,
+    feature_at,
 };
 use serde::Serialize;
 
@@ -144,6 +145,12 @@ fn leaves(a: &Leaves, b: &Leaves) -> Vec<LeafDifference> {
         .collect()
 }
 
+/// The names without those that only follow from others.
+fn own(names: &[&'static str], is_verbose: bool) -> Vec<&'static str> {
+    let is_derived = |name: &str| feature(name).is_some_and(|row| row.relation == Relation::Derived);
+    names.iter().copied().filter(|name| is_verbose || !is_derived(name)).collect()
+}
+
 fn page(document: &DiffDocument, is_verbose: bool) -> Result<(), Problem> {
     let DiffDocument { a, b, only_a, only_b, values, leaves, .. } = document;
     let mut page = Page::new();
@@ -154,10 +161,10 @@ fn page(document: &DiffDocument, is_verbose: bool) -> Result<(), Problem> {
     if only_a.is_empty() && only_b.is_empty() {
         page.line(format_args!("{a} and {b} have the same features."));
     }
-    for (name, only) in [(a, only_a), (b, only_b)] {
+    for (name, only) in [(a, own(only_a, is_verbose)), (b, own(only_b, is_verbose))] {
         if !only.is_empty() {
             page.heading(format_args!("Only in {name}: {}", count(only.len(), "feature")));
-            let names = folded(only, is_verbose);
+            let names = folded(&only, is_verbose);
             page.labelled("", names.iter().map(String::as_str));
         }
     }

@@ -196,8 +196,12 @@ fn explain_feature(arguments: &ExplainArguments, row: &'static Feature, seen: &[
 }
 
 fn page_offers(page: &mut Page, offer: impl Fn(Kind) -> selfsame_cpuid::Offer) {
+    if Kind::ALL.iter().all(|&kind| offer(kind) == offer(Kind::Kvm)) {
+        page.labelled("offered", format!("to every kind of guest {}", offer_text(offer(Kind::Kvm))).split(' '));
+        return;
+    }
     for kind in Kind::ALL {
-        page.labelled(&format!("{kind} guests"), offer_text(offer(kind)).split(' '));
+        page.labelled(&format!("to {kind}"), offer_text(offer(kind)).split(' '));
     }
 }
 

@@ -13,18 +13,25 @@ use crate::losses::Lost;
 use crate::names::{by_leaf, folded, notable, own};
 use crate::problem::{Problem, shown};
 use crate::show::{finding_line, shown_numbers, states};
-use crate::terminal::{BAD, GOOD, Page, WARNING, count, hosts};
+use crate::terminal::{BAD, DIM, GOOD, Page, WARNING, all_hosts, count, hosts};
 use crate::why::hypervisor;
 
 /// How many names say what a host costs.
 const FEW: usize = 6;
+/// More hosts are shown only on request, the dearest first.
+const MANY_HOSTS: usize = 16;
+/// More groups of losses are shown only on request.
+const MANY_GROUPS: usize = 12;
+/// What is never left out: people buy hosts for it.
+const ALWAYS_SHOWN: [&str; 4] = ["avx512f", "amx-tile", "avx10", "avx2"];
 
 /// The level in one line.
 pub(crate) fn line(level: &Level<'_>) -> String {
     let pool = count(level.seen.len(), "host");
     let Some(stored) = &level.policy else {
         let what: Vec<&str> = level.refusals.iter().map(|refusal| &*refusal.what).collect();
-        return format!("refused: {pool} cannot give one CPU to {} guests: {} differ\n", level.kind, what.join(", "));
+        let verb = if what.len() == 1 { "differs" } else { "differ" };
+        return format!("refused: {pool} cannot give one CPU to {} guests: {} {verb}\n", level.kind, what.join(", "));
     };
     let (features, signature) = (own(&stored.policy.features()).count(), stored.policy.leaves.signature());
     let lost = level.lost.iter().filter(|lost| !lost.hosts.is_empty()).count();
@@ -72,9 +79,9 @@ pub(crate) fn print(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: O
 
 fn head(page: &mut Page, level: &Level<'_>) {
     let kind = level.kind;
-    let pool = if level.seen.len() == 1 { "this host".to_owned() } else { format!("all {} hosts", level.seen.len()) };
+    let pool = all_hosts(level.seen.len());
     let Some(stored) = &level.policy else {
-        page.line(format_args!("{BAD}No level{BAD:#}: no CPU can be given to {kind} guests on {pool}."));
+        page.line(format_args!("{BAD}No level{BAD:#}: {kind} guests cannot have one CPU on {pool}."));
         return;
     };
     let leaves = &stored.policy.leaves;
@@ -87,21 +94,36 @@ fn head(page: &mut Page, level: &Level<'_>) {
 
 fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
     page.line("");
-    let row = |cost: CostMember| {
+    let row = |cost: &CostMember| {
         let alone = match cost.lost_alone.len() {
             0 => String::new(),
-            number if is_verbose => format!("{number}: {}", folded(&cost.lost_alone, true).join(" ")),
+            number if is_verbose => format!("{number}: {}", cost.lost_alone.join(" ")),
             number => format!("{number}: {}", notable(&cost.lost_alone, FEW)),
         };
         let lost = if cost.lost == 0 { "-".to_owned() } else { cost.lost.to_string() };
-        [cost.host, cost.cpu, cost.features.to_string(), lost, alone]
+        [cost.host.clone(), cost.cpu.clone(), cost.features.to_string(), lost, alone]
     };
-    let rows: Vec<_> = level.costs().into_iter().map(row).collect();
-    if level.policy.is_none() || level.seen.len() == 1 {
+    let mut costs = level.costs();
+    let total = costs.len();
+    if !is_verbose && total > MANY_HOSTS {
+        // Who looks at a large pool wants to know which hosts to take out of it.
+        costs.sort_by_key(|cost| std::cmp::Reverse((cost.lost_alone.len(), cost.lost)));
+        costs.truncate(MANY_HOSTS);
+    }
+    let rows: Vec<_> = costs.iter().map(row).collect();
+    if level.policy.is_none() || total == 1 {
         let rows: Vec<_> = rows.into_iter().map(|[host, cpu, features, ..]| [host, cpu, features]).collect();
         page.table(["host", "cpu", "features"], &rows);
     } else {
-        page.table(["host", "cpu", "features", "costs", "costs alone"], &rows);
+        page.table(["host", "cpu", "features", "costs", "alone"], &rows);
+    }
+    if costs.len() < total {
+        page.line(format_args!("  ... and {}; --verbose lists them", count(total - costs.len(), "more host")));
+    }
+    if costs.iter().any(|cost| cost.lost > 0) {
+        page.line(format_args!(
+            "{DIM}  costs: features that the level lacks because of the host; alone: because of no other host{DIM:#}"
+        ));
     }
 }
 
@@ -149,24 +171,35 @@ fn losses(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
         level.lost.iter().partition(|lost| matches!(lost.rule, Rule::OfferNever | Rule::OfferRequest));
     if !by_hosts.is_empty() {
         page.heading(format_args!("Lost to hosts: {}", count(by_hosts.len(), "feature")));
-        let mut groups: BTreeMap<(usize, Rule, &[usize]), Group> = BTreeMap::new();
+        let mut groups: BTreeMap<(usize, Rule, &[usize], &str), Group> = BTreeMap::new();
         for lost in &by_hosts {
-            // Fewer hosts come first: to leave them out is the cheapest way to win the features back.
-            let group = groups.entry((lost.hosts.len(), lost.rule, &lost.hosts)).or_default();
+            // Fewer hosts come first: to leave them out is the cheapest way to win the features back. What only follows
+            // from other losses stands in one row.
+            let apart = if lost.rule == Rule::Prerequisite { "" } else { &*lost.because };
+            let group = groups.entry((lost.hosts.len(), lost.rule, &lost.hosts, apart)).or_default();
             group.names.push(lost.feature.name);
             if !group.becauses.contains(&lost.because) {
                 group.becauses.push(lost.because.clone());
             }
         }
+        let total = groups.len();
+        let is_shown = |i: usize, group: &Group| {
+            is_verbose || i < MANY_GROUPS || group.names.iter().any(|name| ALWAYS_SHOWN.contains(name))
+        };
         let rows: Vec<_> = groups
             .into_iter()
-            .map(|((_, rule, indices), group)| {
+            .enumerate()
+            .filter(|(i, (_, group))| is_shown(*i, group))
+            .map(|(_, ((_, rule, indices, _), group))| {
                 let names = folded(&group.names, is_verbose).join(" ");
                 let because = becauses(&group.becauses, is_verbose);
                 [names, rule.to_string(), hosts(&level.names(indices), level.seen.len(), is_verbose), because]
             })
             .collect();
         page.table(["features", "rule", "hosts", "because"], &rows);
+        if rows.len() < total {
+            page.line(format_args!("  ... and {}; --verbose lists them", count(total - rows.len(), "more group")));
+        }
     }
     offered(page, level, &offers, is_verbose);
 }
@@ -200,7 +233,7 @@ fn offered(page: &mut Page, level: &Level<'_>, offers: &[&Lost], is_verbose: boo
     if offers.is_empty() {
         return;
     }
-    page.heading("Not lost to any host");
+    page.heading("Not given, whatever the hosts");
     if !on_request.is_empty() {
         let names: Vec<&str> = on_request.iter().map(|lost| lost.feature.name).collect();
         let text = format!("{} gives only on request (--cpuid NAME): {}", hypervisor, names.join(" "));
@@ -208,7 +241,7 @@ fn offered(page: &mut Page, level: &Level<'_>, offers: &[&Lost], is_verbose: boo
     }
     if !never.is_empty() && !is_verbose {
         let text = format!(
-            "{} of the hardware that {hypervisor} never gives to {} guests; --verbose lists them.",
+            "{} of these hosts are never given to {} guests by {hypervisor}; --verbose lists them.",
             count(never.len(), "feature"),
             level.kind
         );
@@ -246,7 +279,7 @@ fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
         let of_guest = level.running.iter().filter(|(name, ..)| name == guest);
         let refused: Vec<_> = of_guest.filter(|(.., answer)| !answer.is_accepted()).collect();
         if refused.is_empty() {
-            page.line(format_args!("  {GOOD}{guest}{GOOD:#} survives on {}", pool_text(level)));
+            page.line(format_args!("  {GOOD}{guest}{GOOD:#} survives on {}", all_hosts(level.seen.len())));
         } else {
             let names: Vec<&str> = refused.iter().map(|(_, host, _)| &**host).collect();
             let names = hosts(&names, level.seen.len(), is_verbose);
@@ -257,10 +290,6 @@ fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
             refusal_rows(page, host, &answer.refusals, is_verbose);
         }
     }
-}
-
-fn pool_text(level: &Level<'_>) -> String {
-    if level.seen.len() == 1 { "this host".to_owned() } else { format!("all {} hosts", level.seen.len()) }
 }
 
 /// The hosts' findings: those that may cost features in full, of the rest how many there are.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use selfsame_cpuid::{Feature, Member, Policy, Rule, blame, kept_as_warning};
 
+use crate::terminal::count;
 use crate::why::Seen;
 
 /// A feature that some host has and the level lacks.
@@ -38,12 +39,13 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>]) -> (Vec<Lost>, Vec<Unwar
     };
     let mut lost = Vec::new();
     blame(level, &members, |loss| {
+        let feature = loss.feature;
         let hosts = places(&mut loss.hosts());
         let because = match loss.rule {
-            Rule::NotOnHost => not_on_host(loss.feature, &hosts, seen),
+            Rule::NotOnHost => not_on_host(feature, &hosts, seen),
             _ => loss.to_string(),
         };
-        lost.push(Lost { feature: loss.feature, rule: loss.rule, hosts, because });
+        lost.push(Lost { feature, rule: loss.rule, hosts, because });
     });
     let mut unwarned = Vec::new();
     kept_as_warning(level, &members, |warning| {
@@ -69,8 +71,8 @@ fn not_on_host(feature: &Feature, hosts: &[usize], seen: &[Seen<'_>]) -> String 
         [] => "the host lacks it".to_owned(),
         [(text, _)] => text.clone(),
         _ => {
-            let parts: Vec<String> =
-                causes.iter().map(|(text, names)| format!("{}: {text}", names.join(", "))).collect();
+            let who = |names: &[&str]| if names.len() > 2 { count(names.len(), "host") } else { names.join(", ") };
+            let parts: Vec<String> = causes.iter().map(|(text, names)| format!("{}: {text}", who(names))).collect();
             parts.join("; ")
         }
     }

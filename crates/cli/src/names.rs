@@ -10,7 +10,7 @@ const NOTABLE: [&str; 36] = [
     "amx-int8",
     "avx512f",
     "avx512vl",
-    "avx512-vnni",
+    "avx512vnni",
     "avx512-bf16",
     "avx512-fp16",
     "apx",

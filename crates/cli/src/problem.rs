@@ -187,7 +187,13 @@ fn io_text(error: &io::Error) -> String {
 }
 
 fn list(problems: &[Problem]) -> String {
-    problems.iter().map(|problem| format!("\n  {problem}")).collect()
+    /// A wrong directory would fill the terminal.
+    const MANY: usize = 20;
+    let mut text: String = problems.iter().take(MANY).map(|problem| format!("\n  {problem}")).collect();
+    if problems.len() > MANY {
+        text.push_str(&format!("\n  ... and {} more", problems.len() - MANY));
+    }
+    text
 }
 
 fn suggestion(names: &[&str]) -> String {

@@ -1,5 +1,7 @@
 //! `show`: what a host or a policy has.
 
+use selfsame_cpuid::LevellingCapabilities;
+
 use crate::Verdict;
 use crate::args::{Output, ShowArguments};
 use crate::finding::Finding;
@@ -12,7 +14,7 @@ use crate::problem::Problem;
 use crate::terminal::{Page, count, print};
 
 /// How many findings are shown of each host unless all are asked for.
-const FEW: usize = 8;
+const FEW: usize = 5;
 
 pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
     let pool = load(&arguments.files, arguments.reading.skip_bad)?;
@@ -58,8 +60,17 @@ fn document(machine: &Machine) -> ShowDocument {
         xcr0: hex(raw.xcr0().bits()),
         xss: hex(raw.xss().bits()),
         xstate: XstateMember::of(raw),
+        levelling: levelling(machine),
         findings: machine.findings.iter().map(FindingMember::of).collect(),
     }
+}
+
+/// The levelling hardware that the CPU's model is expected to have; what a hypervisor offers says nothing of it.
+fn levelling(machine: &Machine) -> Vec<String> {
+    if !machine.is_derived() {
+        return Vec::new();
+    }
+    LevellingCapabilities::expected(&machine.raw).iter().map(|capability| capability.to_string()).collect()
 }
 
 fn line(machine: &Machine) -> String {
@@ -94,6 +105,10 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
     states(page, raw);
     let shown: Vec<String> = shown_numbers(raw);
     page.labelled("numbers", shown.iter().map(String::as_str));
+    let levelling = levelling(machine);
+    if !levelling.is_empty() {
+        page.labelled("levelling", levelling.iter().map(String::as_str));
+    }
     let set = raw.features();
     page.labelled("features", [count(own(&set).count(), "feature").as_str()]);
     for (title, names) in by_leaf(&set) {
@@ -127,7 +142,10 @@ pub(crate) fn states(page: &mut Page, leaves: &selfsame_cpuid::Leaves) {
 }
 
 fn findings(page: &mut Page, machine: &Machine, is_verbose: bool) {
-    let (loud, quiet): (Vec<&Finding>, Vec<&Finding>) = machine.findings.iter().partition(|finding| finding.is_loud);
+    let (loud, mut quiet): (Vec<&Finding>, Vec<&Finding>) =
+        machine.findings.iter().partition(|finding| finding.is_loud);
+    // Tools try MSRs by the dozen: that one cannot be read says least.
+    quiet.sort_by_key(|finding| finding.what.starts_with("msr"));
     let few = if is_verbose { quiet.len() } else { FEW.saturating_sub(loud.len()).min(quiet.len()) };
     for finding in loud.iter().copied().chain(quiet.iter().copied().take(few)) {
         finding_line(page, finding);

@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use crate::problem::Problem;
 
@@ -25,6 +25,10 @@ const DEFAULT_WIDTH: u16 = 100;
 const MAX_WIDTH: u16 = 140;
 /// Narrower tables are no tables.
 const MIN_WIDTH: u16 = 60;
+
+/// Columns that need no more are never wrapped; the first may need more.
+const WHOLE: u16 = 15;
+const WHOLE_NAME: u16 = 24;
 
 /// A page of text for people, made line by line and printed at once.
 #[derive(Debug)]
@@ -112,8 +116,13 @@ impl Page {
         for row in rows {
             table.add_row(chosen(row.to_vec()));
         }
-        for column in table.column_iter_mut() {
+        let widths = table.column_max_content_widths();
+        for (i, (column, width)) in table.column_iter_mut().zip(widths).enumerate() {
             column.set_padding((2, 0));
+            // Names and numbers stay whole; what is prose wraps.
+            if width <= if i == 0 { WHOLE_NAME } else { WHOLE } {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         let text = table.trim_fmt();
         let (head, body) = text.split_once('\n').unwrap_or((&text, ""));
@@ -162,13 +171,22 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
 pub(crate) fn hosts(names: &[&str], total: usize, is_verbose: bool) -> String {
     const FEW: usize = 4;
     if total > 1 && names.len() == total {
-        return format!("all {total} hosts");
+        return all_hosts(total);
     }
     match names.get(..FEW - 1) {
         Some(first) if names.len() > FEW && !is_verbose => {
             format!("{} and {} more", first.join(", "), names.len() - first.len())
         }
         _ => names.join(", "),
+    }
+}
+
+/// All hosts of a pool.
+pub(crate) fn all_hosts(total: usize) -> String {
+    match total {
+        1 => "this host".to_owned(),
+        2 => "both hosts".to_owned(),
+        _ => format!("all {total} hosts"),
     }
 }
 

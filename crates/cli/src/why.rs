@@ -73,9 +73,6 @@ impl<'m> Seen<'m> {
         if offer == Never && self.machine.is_derived() {
             return cause(Rule::OfferNever, feature.reason.to_owned());
         }
-        if self.untrimmed.contains(feature.place) {
-            return cause(Rule::NotOnHost, "the cpuid= words take it away".to_owned());
-        }
         if !self.raw.contains(feature.place) && offer != Made {
             return cause(Rule::NotOnHost, self.lacks(feature.place).to_owned());
         }
@@ -87,6 +84,9 @@ impl<'m> Seen<'m> {
             let root = feature_at(needs).filter(|_| chain > 0).map(|row| self.cause(row, chain - 1).text);
             let text = format!("needs {}: {}", What::Feature(needs), root.unwrap_or_default());
             return cause(Rule::Prerequisite, text);
+        }
+        if self.untrimmed.contains(feature.place) {
+            return cause(Rule::NotOnHost, "the cpuid= words take it away".to_owned());
         }
         let missing = self.missing_states(feature);
         if !missing.is_empty() {

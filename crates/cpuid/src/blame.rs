@@ -94,11 +94,13 @@ fn rule_of(
     if offer == Offer::Never {
         return (Rule::OfferNever, None);
     }
+    let is_given = |member: &Member<'_>| member.host.default().features().contains(feature.place);
+    // No host costs what nobody asked for.
+    if offer == Offer::Request && !members.iter().any(is_given) {
+        return (Rule::OfferRequest, None);
+    }
     if members.iter().any(|member| !member.host.raw().contains(feature.place)) {
         return (Rule::NotOnHost, None);
-    }
-    if offer == Offer::Request {
-        return (Rule::OfferRequest, None);
     }
     match feature.needs.iter().find(|&&needs| !kept.contains(needs)) {
         Some(&direct) => (Rule::Prerequisite, Some((root_of(direct, kept), direct))),

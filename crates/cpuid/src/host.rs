@@ -8,7 +8,7 @@ use crate::featureset::Featureset;
 use crate::finding::Finding;
 use crate::leaves::Leaves;
 use crate::model::WORDS;
-use crate::place::{Place, Word};
+use crate::place::{Place, Register, Word};
 use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{self, Floor, rebuild};
@@ -136,9 +136,11 @@ impl Hardware {
     ) -> Policy {
         let mut leaves = self.leaves.clone();
         let plan = plan_of(kind);
+        let signature = leaves.get(1, 0).eax;
         for ((word, hardware), named) in leaves.words.iter_mut().zip(&plan.hardware).zip(&table::NAMED) {
             *word &= hardware | named;
         }
+        leaves.change(1, 0, Register::Eax, |_| signature);
         quirk(&self.leaves, &self.set, kind, &mut set);
         trims.apply_to_guest(kind, &mut leaves, &mut set);
         let is_unsafe = is_rsba_settled(&set);

@@ -47,6 +47,7 @@ impl Leaves {
     }
 
     /// What the leaf reads as; zero outside the model. The subleaf of a leaf without any is ignored.
+    #[inline]
     pub fn get(&self, leaf: u32, subleaf: u32) -> Regs {
         model::slot(leaf, subleaf).map_or(Regs::ZERO, |slot| self.slot(slot))
     }
@@ -62,20 +63,22 @@ impl Leaves {
         Ok(())
     }
 
+    #[inline]
     pub(crate) fn slot(&self, slot: usize) -> Regs {
-        match self.words.get(slot * 4..slot * 4 + 4) {
-            Some(&[eax, ebx, ecx, edx]) if slot < COMPARED_SLOTS => Regs { eax, ebx, ecx, edx },
-            _ => slot.checked_sub(COMPARED_SLOTS).and_then(|kept| self.kept.get(kept)).copied().unwrap_or_default(),
+        match slot.checked_sub(COMPARED_SLOTS) {
+            Some(kept) => self.kept.get(kept).copied().unwrap_or_default(),
+            None => self.words.as_chunks::<4>().0.get(slot).copied().unwrap_or_default().into(),
         }
     }
 
+    #[inline]
     pub(crate) fn set_slot(&mut self, slot: usize, regs: Regs) {
-        if slot < COMPARED_SLOTS {
-            if let Some(words) = self.words.get_mut(slot * 4..slot * 4 + 4) {
-                words.copy_from_slice(&regs.to_array());
+        if let Some(kept) = slot.checked_sub(COMPARED_SLOTS) {
+            if let Some(place) = self.kept.get_mut(kept) {
+                *place = regs;
             }
-        } else if let Some(kept) = self.kept.get_mut(slot - COMPARED_SLOTS) {
-            *kept = regs;
+        } else if let Some(words) = self.words.as_chunks_mut::<4>().0.get_mut(slot) {
+            *words = regs.to_array();
         }
     }
 

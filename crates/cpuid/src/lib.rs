@@ -5,10 +5,13 @@
 #[cfg(test)]
 extern crate std;
 
+mod binary;
 mod blame;
+mod capabilities;
 mod check;
 mod closure;
 mod crc;
+mod exit;
 mod feature;
 mod featureset;
 mod finding;
@@ -32,10 +35,14 @@ mod unite;
 mod value;
 mod vendor;
 mod verify;
+mod walk;
 mod xen;
 
+pub use binary::{BinaryError, EntryDefect, Frozen, LEAF_ENTRY_BYTES, MSR_ENTRY_BYTES};
 pub use blame::{Loss, Member, Warning, blame, kept_as_warning};
+pub use capabilities::{Capability, FaultingControl, LevellingCapabilities, MASKING_MSRS, MaskMeaning, MaskingMsr};
 pub use check::{Check, Reason, Refusal, Side};
+pub use exit::VcpuView;
 pub use feature::{Feature, Kind, KindError, Offer, Relation};
 pub use featureset::Featureset;
 pub use finding::{Finding, What};
@@ -55,4 +62,5 @@ pub use unite::unite;
 pub use value::Value;
 pub use vendor::{Signature, Vendor, VendorName};
 pub use verify::Fault;
+pub use walk::{CAPTURED_MSRS, walk};
 pub use xen::{XEN_WORDS, XenWords};

@@ -165,34 +165,18 @@ const fn count_slots(only_compared: bool) -> usize {
 /// Where the slots of one leaf lie.
 #[derive(Clone, Copy)]
 struct Span {
+    number: u32,
+    /// The bits of ECX that count: none where ECX selects no subleaf.
+    subleaf_mask: u32,
+    /// The slot of subleaf 0, for the subleaves that are compared.
     head: u16,
-    compared: u8,
+    /// The same for those that are only kept; subleaf 0 is not among them if any is compared.
     tail: u16,
+    /// The place of subleaf 0 in the order of leaf and subleaf.
+    ordinal: u16,
+    compared: u8,
     kept: u8,
-    is_indexed: bool,
 }
-
-const SPANS: [Span; LEAF_COUNT] = {
-    let mut spans = [Span { head: 0, compared: 0, tail: 0, kept: 0, is_indexed: false }; LEAF_COUNT];
-    let (mut head, mut tail) = (0, COMPARED_SLOTS);
-    let mut i = 0;
-    while i < LEAF_COUNT {
-        let row = LEAF_ROWS[i];
-        assert!(row.compared <= row.kept && (row.is_indexed || row.kept == 1));
-        assert!(i == 0 || LEAF_ROWS[i - 1].number < row.number);
-        spans[i] = Span {
-            head: small(head),
-            compared: row.compared,
-            tail: small(tail),
-            kept: row.kept,
-            is_indexed: row.is_indexed,
-        };
-        head += row.compared as usize;
-        tail += (row.kept - row.compared) as usize;
-        i += 1;
-    }
-    spans
-};
 
 /// An index of a table that is built while compiling.
 #[expect(clippy::cast_possible_truncation, reason = "asserted, and evaluated while compiling")]
@@ -201,82 +185,73 @@ pub(crate) const fn small(value: usize) -> u16 {
     value as u16
 }
 
-/// The leaf ranges, each as (first leaf, length, first entry of [`DIRECTORY`]).
-const RANGES: [(u32, u32, usize); 6] = [
-    (0x0, 0x30, 0),
-    (0x4000_0000, 0x11, 0x30),
-    (0x4000_0100, 0x6, 0x41),
-    (0x8000_0000, 0x28, 0x47),
-    (0x8086_0000, 0x8, 0x6f),
-    (0xc000_0000, 0x5, 0x77),
-];
+/// Gives every leaf of the model a place of its own below 256: the ranges follow each other. [`DIRECTORY`] asserts it.
+#[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
+const fn spread(leaf: u32) -> usize {
+    let spread = leaf.wrapping_add(leaf >> 24).wrapping_add((leaf >> 16) * 8).wrapping_add((leaf >> 8) * 24);
+    spread as u8 as usize
+}
 
-const DIRECTORY_LEN: usize = 0x7c;
-const NO_LEAF: u16 = u16::MAX;
-
-/// For each leaf number of a range, the row of [`LEAVES`], or [`NO_LEAF`].
-static DIRECTORY: [u16; DIRECTORY_LEN] = {
-    let mut directory = [NO_LEAF; DIRECTORY_LEN];
+/// The leaves of the model by [`spread`]. What no leaf has holds no subleaf of leaf 0, which has a place of its own.
+static DIRECTORY: [Span; 256] = {
+    let mut spans = [Span { number: 0, subleaf_mask: 0, head: 0, tail: 0, ordinal: 0, compared: 0, kept: 0 }; 256];
+    let (mut head, mut tail) = (0, COMPARED_SLOTS);
     let mut i = 0;
     while i < LEAF_COUNT {
-        let mut r = 0;
-        let mut placed = false;
-        while r < RANGES.len() {
-            let (first, len, start) = RANGES[r];
-            let number = LEAF_ROWS[i].number;
-            if number >= first && number - first < len {
-                directory[start + (number - first) as usize] = small(i);
-                placed = true;
-            }
-            r += 1;
-        }
-        assert!(placed);
+        let row = LEAF_ROWS[i];
+        assert!(row.compared <= row.kept && (row.is_indexed || row.kept == 1));
+        assert!(i == 0 || LEAF_ROWS[i - 1].number < row.number);
+        let span = &mut spans[spread(row.number)];
+        assert!(span.kept == 0);
+        *span = Span {
+            number: row.number,
+            subleaf_mask: if row.is_indexed { u32::MAX } else { 0 },
+            head: small(head),
+            tail: small(tail - row.compared as usize),
+            ordinal: small(head + tail - COMPARED_SLOTS),
+            compared: row.compared,
+            kept: row.kept,
+        };
+        head += row.compared as usize;
+        tail += (row.kept - row.compared) as usize;
         i += 1;
     }
-    directory
+    spans
 };
 
 /// Finds a leaf's row in the model. Constant time.
+#[inline]
 const fn span(leaf: u32) -> Option<&'static Span> {
-    let range = match leaf >> 16 {
-        0 => RANGES[0],
-        0x4000 if leaf < 0x4000_0100 => RANGES[1],
-        0x4000 => RANGES[2],
-        0x8000 => RANGES[3],
-        0x8086 => RANGES[4],
-        0xc000 => RANGES[5],
-        _ => return None,
-    };
-    let (first, len, start) = range;
-    let offset = leaf.wrapping_sub(first);
-    if offset >= len {
-        return None;
-    }
-    let row = DIRECTORY[start + offset as usize];
-    if row == NO_LEAF { None } else { Some(&SPAN_TABLE[row as usize]) }
+    let span = &DIRECTORY[spread(leaf)];
+    if span.number == leaf && span.kept != 0 { Some(span) } else { None }
 }
-
-static SPAN_TABLE: [Span; LEAF_COUNT] = SPANS;
 
 /// Whether the model holds `leaf`, and whether ECX selects a subleaf in it.
 pub(crate) const fn indexing(leaf: u32) -> Option<bool> {
     match span(leaf) {
-        Some(span) => Some(span.is_indexed),
+        Some(span) => Some(span.subleaf_mask != 0),
         None => None,
     }
 }
 
 /// The slot of `leaf` and `subleaf`; the subleaf of a leaf without any is ignored, as the CPU ignores ECX.
+#[inline]
 pub(crate) const fn slot(leaf: u32, subleaf: u32) -> Option<usize> {
     let Some(span) = span(leaf) else { return None };
-    let subleaf = if span.is_indexed { subleaf } else { 0 };
-    if subleaf < span.compared as u32 {
-        Some(span.head as usize + subleaf as usize)
-    } else if subleaf < span.kept as u32 {
-        Some(span.tail as usize + subleaf as usize - span.compared as usize)
-    } else {
-        None
+    let subleaf = subleaf & span.subleaf_mask;
+    if subleaf >= span.kept as u32 {
+        return None;
     }
+    let first = if subleaf < span.compared as u32 { span.head } else { span.tail };
+    Some(first as usize + subleaf as usize)
+}
+
+/// The place of a leaf in the order of leaf and subleaf; as [`slot`] otherwise.
+#[inline]
+pub(crate) const fn ordinal(leaf: u32, subleaf: u32) -> Option<usize> {
+    let Some(span) = span(leaf) else { return None };
+    let subleaf = subleaf & span.subleaf_mask;
+    if subleaf < span.kept as u32 { Some(span.ordinal as usize + subleaf as usize) } else { None }
 }
 
 /// The place of `index` among the MSRs of the model.

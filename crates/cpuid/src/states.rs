@@ -36,6 +36,7 @@ impl Leaves {
     }
 
     /// The row of a component; zero for x87 and SSE, which have none.
+    #[inline]
     pub(crate) fn state_row(&self, component: Component) -> Regs {
         let at = usize::from(component.index()).checked_sub(2).map(|i| FIRST_ROW + i);
         at.and_then(|at| self.kept.get(at)).copied().unwrap_or_default()

@@ -31,14 +31,22 @@ impl Vendor {
     /// let leaf_0 = Regs::new(0x20, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);
     /// assert_eq!(Vendor::of(leaf_0), Vendor::Intel);
     /// ```
-    pub fn of(leaf_0: Regs) -> Self {
-        match &VendorName::of(leaf_0).0 {
-            b"GenuineIntel" => Self::Intel,
-            b"AuthenticAMD" => Self::Amd,
-            b"CentaurHauls" => Self::Centaur,
-            b"  Shanghai  " => Self::Shanghai,
-            b"HygonGenuine" => Self::Hygon,
-            b"GenuineTMx86" => Self::Transmeta,
+    pub const fn of(leaf_0: Regs) -> Self {
+        let Regs { ebx, ecx, edx, .. } = leaf_0;
+        // Compared as registers: an exit may ask.
+        const INTEL: [u32; 3] = registers(b"GenuineIntel");
+        const AMD: [u32; 3] = registers(b"AuthenticAMD");
+        const CENTAUR: [u32; 3] = registers(b"CentaurHauls");
+        const SHANGHAI: [u32; 3] = registers(b"  Shanghai  ");
+        const HYGON: [u32; 3] = registers(b"HygonGenuine");
+        const TRANSMETA: [u32; 3] = registers(b"GenuineTMx86");
+        match [ebx, edx, ecx] {
+            INTEL => Self::Intel,
+            AMD => Self::Amd,
+            CENTAUR => Self::Centaur,
+            SHANGHAI => Self::Shanghai,
+            HYGON => Self::Hygon,
+            TRANSMETA => Self::Transmeta,
             _ => Self::Unknown,
         }
     }
@@ -52,6 +60,12 @@ impl Vendor {
     pub const fn is_intel_like(self) -> bool {
         matches!(self, Self::Intel | Self::Centaur | Self::Shanghai)
     }
+}
+
+/// EBX, EDX and ECX of leaf 0 for a vendor's twelve bytes.
+const fn registers(name: &[u8; 12]) -> [u32; 3] {
+    let [a, b, c, d, e, f, g, h, i, j, k, l] = *name;
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]), u32::from_le_bytes([i, j, k, l])]
 }
 
 /// The twelve bytes of leaf 0, as they are.

@@ -83,7 +83,7 @@ impl Fault {
             Self::Xcr0(_) => What::Name("xcr0"),
             Self::Geometry(_) | Self::Size { .. } => What::Name("leaf 0000000d"),
             Self::MaxLeaf { leaf: 0, .. } => What::Value("max-leaf"),
-            Self::MaxLeaf { leaf: 7, .. } => What::Value("max-subleaf"),
+            Self::MaxLeaf { leaf: 7, .. } => What::Value("leaf-7-max-subleaf"),
             Self::MaxLeaf { .. } => What::Value("max-extended-leaf"),
             Self::Unnamed { word, .. } => What::Word(word),
         }

@@ -2,38 +2,36 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selfsame_cpuid::{Leaves, Regs, What, unite};
+use selfsame_cpuid::{Leaves, What, unite};
 
 use crate::dump::{CpuDump, Dump};
-use crate::findings::Finding;
-use crate::ranges;
 
 /// What a host's hardware is, as far as the model of policies goes.
 #[derive(Clone, Debug)]
 pub struct Raw {
     /// The level of the host's logical CPUs.
     pub leaves: Leaves,
-    /// What could not be taken, and where the CPUs differ.
-    pub findings: Vec<Finding>,
+    /// Each logical CPU, in the dump's order.
+    pub cpus: Vec<Leaves>,
+    /// What the logical CPUs do not agree on.
+    pub differences: Vec<What>,
+    /// The leaves and subleaves that are not zero and that no policy holds.
+    pub outside: BTreeSet<(u32, u32)>,
+    /// The MSRs whose values the dump has.
+    pub msrs: BTreeSet<u32>,
 }
 
 impl Dump {
     /// Unites the dump's logical CPUs into one host: a vCPU runs on any of them.
     ///
-    /// MSRs that the file has for some CPUs only count for all: tools print them once. Leaves that no policy holds are
-    /// findings.
+    /// MSRs that the file has for some CPUs only count for all: tools print them once.
     pub fn raw(&self) -> Raw {
-        let mut findings = Vec::new();
         let msrs = self.msrs_of_any_cpu();
         let mut outside = BTreeSet::new();
         let cpus: Vec<Leaves> = self.cpus.iter().map(|cpu| leaves_of(cpu, &msrs, &mut outside)).collect();
-        findings.extend(outside.into_iter().map(|leaf| Finding {
-            what: format!("{leaf:08x}"),
-            line: None,
-            reason: "no policy holds this leaf; it is not given to guests".to_owned(),
-        }));
-        let leaves = unite(&cpus, |what| findings.push(self.difference(what, &cpus))).unwrap_or_default();
-        Raw { leaves, findings }
+        let mut differences = Vec::new();
+        let leaves = unite(&cpus, |what| differences.push(what)).unwrap_or_default();
+        Raw { leaves, cpus, differences, outside, msrs: msrs.into_keys().collect() }
     }
 
     fn msrs_of_any_cpu(&self) -> BTreeMap<u32, u64> {
@@ -45,26 +43,14 @@ impl Dump {
         }
         msrs
     }
-
-    fn difference(&self, what: What, cpus: &[Leaves]) -> Finding {
-        let reason = match what {
-            What::Feature(place) => {
-                let numbers = self.cpus.iter().zip(cpus).filter(|(_, leaves)| leaves.is_set(place));
-                let some: Vec<u32> = numbers.map(|(cpu, _)| cpu.number).collect();
-                format!("only {} of {} logical CPUs have it: cpu {}", some.len(), cpus.len(), ranges::format(&some))
-            }
-            _ => "the logical CPUs differ; what holds on all of them is taken".to_owned(),
-        };
-        Finding { what: what.to_string(), line: None, reason }
-    }
 }
 
-/// One CPU's rows in the dense form; leaves outside the model that are not zero go to `outside`.
-fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTreeSet<u32>) -> Leaves {
+/// One CPU's rows in the dense form; what the model has not goes to `outside`.
+fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTreeSet<(u32, u32)>) -> Leaves {
     let mut leaves = Leaves::new();
     for (&(leaf, subleaf), &regs) in &cpu.leaves {
-        if leaves.set(leaf, subleaf, regs).is_err() && regs != Regs::ZERO {
-            outside.insert(leaf);
+        if leaves.set(leaf, subleaf, regs).is_err() && !regs.is_zero() {
+            outside.insert((leaf, subleaf));
         }
     }
     for (&index, &value) in msrs_of_any {

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
-
 use proptest::prelude::*;
 use selfsame_formats::{Format, ReadError, read};
 

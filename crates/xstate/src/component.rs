@@ -55,12 +55,14 @@ impl Component {
 
     /// Returns component number `index`, or `None` above 62.
     #[must_use]
+    #[inline]
     pub const fn new(index: u8) -> Option<Self> {
         if index <= 62 { Some(Self(index)) } else { None }
     }
 
     /// Returns the number of the component's bit.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> u8 {
         self.0
     }

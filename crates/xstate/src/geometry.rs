@@ -29,6 +29,7 @@ impl Row {
 
     /// Reads a sub-leaf's EAX, EBX, ECX and EDX.
     #[must_use]
+    #[inline]
     pub const fn from_registers([eax, ebx, ecx, _]: [u32; 4]) -> Self {
         Self {
             size_bytes: eax,
@@ -41,6 +42,7 @@ impl Row {
 
     /// Returns the sub-leaf's EAX, EBX, ECX and EDX; reserved bits are zero.
     #[must_use]
+    #[inline]
     pub const fn registers(self) -> [u32; 4] {
         let ecx = self.is_supervisor as u32 | (self.is_aligned64 as u32) << 1 | (self.has_xfd as u32) << 2;
         [self.size_bytes, self.offset_bytes, ecx, 0]

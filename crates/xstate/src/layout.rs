@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use crate::size::{extended_range, size_bytes};
 use crate::{Component, ComponentSet, Geometry};
 
 /// Size of the legacy region, the FXSAVE format (SDM vol. 1, 13.4.1).
@@ -95,19 +96,13 @@ impl<'g> Layout<'g> {
     ///
     /// Refuses a set with bit 63, names the first component that the CPU has no row for, or the one that ends beyond 4 GiB.
     pub fn new(format: Format, set: ComponentSet, geometry: &'g Geometry) -> Result<Self, LayoutError> {
-        if !set.is_subset_of(ComponentSet::ALL) {
-            return Err(LayoutError::ReservedBit);
-        }
         let components = match format {
             Format::Standard => set.iter().filter(|&component| !geometry.is_supervisor(component)).collect(),
             Format::Compacted => set,
         };
-        let mut size_bytes = if components.is_empty() { 0 } else { EXTENDED_START_BYTES };
-        for component in components.minus(ComponentSet::LEGACY) {
-            let end_bytes = extended_range(format, component, geometry, size_bytes)?.end;
-            // The compacted end only grows; the standard one is where the component that ends last does.
-            size_bytes = size_bytes.max(end_bytes);
-        }
+        // Iteration dropped bit 63, which is to be refused.
+        let components = components.union(set.minus(ComponentSet::ALL));
+        let size_bytes = size_bytes(format, components, |component| geometry.row(component).copied())?;
         Ok(Self { format, components, geometry, size_bytes })
     }
 
@@ -158,7 +153,7 @@ impl<'g> Layout<'g> {
                 Component::X87 => X87_RANGE,
                 Component::SSE => SSE_RANGE,
                 // `new` went the same way without an error.
-                _ => extended_range(format, component, geometry, cursor_bytes).ok()?,
+                _ => extended_range(format, component, geometry.row(component).copied(), cursor_bytes).ok()?,
             };
             cursor_bytes = cursor_bytes.max(range.end);
             Some((component, range))
@@ -184,21 +179,4 @@ impl Geometry {
     pub fn compacted_size(&self, set: ComponentSet) -> Result<u32, LayoutError> {
         Ok(Layout::new(Format::Compacted, set, self)?.size_bytes())
     }
-}
-
-/// Returns the bytes of an extended component; `cursor_bytes` is where the compacted components before it end.
-fn extended_range(
-    format: Format,
-    component: Component,
-    geometry: &Geometry,
-    cursor_bytes: u32,
-) -> Result<Range<u32>, LayoutError> {
-    let row = geometry.row(component).ok_or(LayoutError::NoRow { component })?;
-    let start = match format {
-        Format::Standard => Some(row.offset_bytes),
-        Format::Compacted if row.is_aligned64 => cursor_bytes.checked_next_multiple_of(64),
-        Format::Compacted => Some(cursor_bytes),
-    };
-    let range = start.and_then(|start| Some(start..start.checked_add(row.size_bytes)?));
-    range.ok_or(LayoutError::TooLarge { component })
 }

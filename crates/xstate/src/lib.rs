@@ -54,6 +54,7 @@ mod defect;
 mod geometry;
 mod layout;
 mod set;
+mod size;
 mod xcr0;
 
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
@@ -61,4 +62,5 @@ pub use defect::Defect;
 pub use geometry::{Geometry, Row};
 pub use layout::{EXTENDED_START_BYTES, Format, HEADER_BYTES, LEGACY_BYTES, Layout, LayoutError};
 pub use set::{ComponentSet, Components};
+pub use size::size_bytes;
 pub use xcr0::{Xcr0Error, xcr0_faults};

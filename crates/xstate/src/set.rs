@@ -28,54 +28,63 @@ impl ComponentSet {
 
     /// Takes any mask as a set.
     #[must_use]
+    #[inline]
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
     /// Returns the set as a mask.
     #[must_use]
+    #[inline]
     pub const fn bits(self) -> u64 {
         self.0
     }
 
     /// Tells whether no bit is set.
     #[must_use]
+    #[inline]
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
     /// Tells whether `component` is in the set.
     #[must_use]
+    #[inline]
     pub const fn contains(self, component: Component) -> bool {
         self.0 >> component.index() & 1 == 1
     }
 
     /// Tells whether every bit of the set is in `other`.
     #[must_use]
+    #[inline]
     pub const fn is_subset_of(self, other: Self) -> bool {
         self.0 & !other.0 == 0
     }
 
     /// Returns what is in either set.
     #[must_use]
+    #[inline]
     pub const fn union(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
     /// Returns what is in both sets.
     #[must_use]
+    #[inline]
     pub const fn intersection(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
     /// Returns what is in the set and not in `other`.
     #[must_use]
+    #[inline]
     pub const fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     /// Returns the set with `component` added.
     #[must_use]
+    #[inline]
     pub const fn with(self, component: Component) -> Self {
         Self(self.0 | 1 << component.index())
     }
@@ -105,6 +114,7 @@ impl ComponentSet {
     }
 
     /// Iterates over the components by ascending number.
+    #[inline]
     pub const fn iter(self) -> Components {
         Components(self.0 & Self::ALL.0)
     }
@@ -126,6 +136,7 @@ impl IntoIterator for ComponentSet {
     type Item = Component;
     type IntoIter = Components;
 
+    #[inline]
     fn into_iter(self) -> Components {
         self.iter()
     }
@@ -134,6 +145,7 @@ impl IntoIterator for ComponentSet {
 impl BitOr for ComponentSet {
     type Output = Self;
 
+    #[inline]
     fn bitor(self, other: Self) -> Self {
         self.union(other)
     }
@@ -148,6 +160,7 @@ impl BitOrAssign for ComponentSet {
 impl BitAnd for ComponentSet {
     type Output = Self;
 
+    #[inline]
     fn bitand(self, other: Self) -> Self {
         self.intersection(other)
     }
@@ -156,6 +169,7 @@ impl BitAnd for ComponentSet {
 impl Sub for ComponentSet {
     type Output = Self;
 
+    #[inline]
     fn sub(self, other: Self) -> Self {
         self.minus(other)
     }
@@ -192,6 +206,7 @@ pub struct Components(u64);
 impl Iterator for Components {
     type Item = Component;
 
+    #[inline]
     fn next(&mut self) -> Option<Component> {
         let component = Component::new(u8::try_from(self.0.trailing_zeros()).ok()?)?;
         self.0 &= self.0 - 1;

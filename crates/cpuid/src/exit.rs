@@ -1,0 +1,472 @@
+//! The answer to a CPUID exit: the policy's leaf, with the bits that follow the vCPU.
+
+use selfsame_xstate::{Component, ComponentSet, Format, Row, size_bytes};
+
+use crate::feature::Kind;
+use crate::policy::Policy;
+use crate::regs::Regs;
+
+/// What CPUID depends on besides the policy: the registers of the vCPU that executes it.
+///
+/// ```
+/// use selfsame_cpuid::VcpuView;
+///
+/// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(3) };
+/// assert_eq!(vcpu.apic_id, 3);
+/// assert_eq!(VcpuView::RESET.xcr0.bits(), 1);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct VcpuView {
+    /// The x2APIC id; its low eight bits are the initial APIC id.
+    pub apic_id: u32,
+    /// XCR0.
+    pub xcr0: ComponentSet,
+    /// IA32_XSS.
+    pub xss: ComponentSet,
+    /// Whether CR4.OSXSAVE, bit 18, is set.
+    pub has_osxsave: bool,
+    /// Whether CR4.PKE, bit 22, is set.
+    pub has_pke: bool,
+    /// Whether IA32_APIC_BASE.EN, bit 11, is set.
+    pub is_apic_enabled: bool,
+    /// Whether the code segment is a 64-bit one: EFER.LMA and CS.L.
+    pub is_in_64_bit_mode: bool,
+}
+
+impl VcpuView {
+    /// After reset, with APIC id 0 (SDM vol. 3A, table 10-1): XCR0 is 1 and the APIC is enabled.
+    pub const RESET: Self = Self {
+        apic_id: 0,
+        xcr0: ComponentSet::from_bits(1),
+        xss: ComponentSet::EMPTY,
+        has_osxsave: false,
+        has_pke: false,
+        is_apic_enabled: true,
+        is_in_64_bit_mode: false,
+    };
+
+    /// After reset, with an APIC id.
+    pub const fn new(apic_id: u32) -> Self {
+        Self { apic_id, ..Self::RESET }
+    }
+}
+
+impl Default for VcpuView {
+    fn default() -> Self {
+        Self::RESET
+    }
+}
+
+/// 1.ECX: x2APIC (SDM vol. 2A, CPUID.01H).
+const X2APIC: u32 = 1 << 21;
+/// 1.ECX: XSAVE, and that the OS has enabled it.
+const XSAVE: u32 = 1 << 26;
+const OSXSAVE: u32 = 1 << 27;
+/// 1.EDX and 80000001.EDX: the local APIC.
+const APIC: u32 = 1 << 9;
+/// 7.0.ECX: protection keys, and that the OS has enabled them.
+const PKU: u32 = 1 << 3;
+const OSPKE: u32 = 1 << 4;
+/// 0xD.1.EAX: XSAVEC and XSAVES.
+const XSAVEC: u32 = 1 << 1;
+const XSAVES: u32 = 1 << 3;
+/// 80000001.ECX: leaf 0x8000001E exists (APM vol. 3, E.4.2).
+const TOPOEXT: u32 = 1 << 22;
+/// 80000001.EDX: SYSCALL.
+const SYSCALL: u32 = 1 << 11;
+
+impl Policy {
+    /// What a CPUID exit answers: `leaf` and `subleaf` are the guest's EAX and ECX.
+    ///
+    /// The time does not depend on what the policy holds, nothing is allocated, and the CPU is not asked. These follow the
+    /// vCPU, each only where the policy has its feature:
+    ///
+    /// | place | follows | source |
+    /// |---|---|---|
+    /// | 1.EBX\[31:24\] | the APIC id | SDM vol. 2A, CPUID.01H |
+    /// | 1.ECX\[27\], 7.0.ECX\[4\] | CR4.OSXSAVE, CR4.PKE | SDM vol. 2A, CPUID.01H, 07H |
+    /// | 1.EDX\[9\], on AMD 80000001.EDX\[9\] too | IA32_APIC_BASE.EN | SDM vol. 3A, 11.4.3; APM vol. 3, E.4.2 |
+    /// | 0xB, 0x1F, 80000026 ECX\[7:0\], EDX | the subleaf, the x2APIC id, in every subleaf | SDM vol. 2A, CPUID.0BH; APM vol. 3, E.4.24 |
+    /// | 0xD.0.EBX | the standard size of XCR0, which always holds x87 | SDM vol. 1, 13.2 |
+    /// | 0xD.1.EBX | the compacted size of XCR0 and, with XSAVES, XSS; 0 with neither XSAVEC nor XSAVES | SDM vol. 1, 13.2 |
+    /// | 80000001.EDX\[11\] | SYSCALL, by Intel's manual in 64-bit mode only | SDM vol. 2A, CPUID.80000001H |
+    /// | 8000001E.EAX | the APIC id | APM vol. 3, E.4.20 |
+    ///
+    /// A leaf beyond the policy reads zero, but for guests of kind kvm whose vendor is neither AMD nor Hygon: above the
+    /// maximum of its range it reads as the highest basic leaf, with the subleaf that was asked for (Linux,
+    /// arch/x86/kvm/cpuid.c, get_out_of_range_cpuid_entry).
+    ///
+    /// ```
+    /// use selfsame_cpuid::{Kind, Policy, Regs, VcpuView};
+    ///
+    /// let mut policy = Policy::empty(Kind::Kvm);
+    /// policy.leaves.set(0x1, 0, Regs::new(0x00a0_0f11, 0, 1 << 26, 1 << 9))?;
+    /// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(5) };
+    /// assert_eq!(policy.cpuid(0x1, 0, &vcpu), Regs::new(0x00a0_0f11, 5 << 24, 3 << 26, 1 << 9));
+    /// assert_eq!(policy.cpuid(0x8, 0, &vcpu), Regs::ZERO);
+    /// # Ok::<(), selfsame_cpuid::OutsideModel>(())
+    /// ```
+    pub fn cpuid(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
+        match self.answer(leaf, subleaf, vcpu) {
+            Some(regs) => regs,
+            None => self.redirected(leaf, subleaf, vcpu),
+        }
+    }
+
+    /// The answer for a leaf without a row.
+    #[inline(never)]
+    fn redirected(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
+        if self.kind == Kind::Kvm && self.is_out_of_range(leaf) {
+            return self.answer(self.leaves.get(0, 0).eax, subleaf, vcpu).unwrap_or_default();
+        }
+        Regs::ZERO
+    }
+
+    /// Whether a leaf is above the maximum of its range, on a CPU that answers the highest basic leaf there.
+    fn is_out_of_range(&self, leaf: u32) -> bool {
+        let class = match leaf {
+            0x4000_0000..=0x4fff_ffff => leaf & 0xffff_ff00,
+            0xc000_0000.. => 0xc000_0000,
+            _ => leaf & 0x8000_0000,
+        };
+        leaf > self.leaves.get(class, 0).eax && !self.leaves.vendor().is_amd_like()
+    }
+
+    /// The leaf's row with the bits that follow the vCPU; `None` where there is neither.
+    ///
+    /// Each arm makes its four registers at once, from a row whose place is known while compiling: a row that is first stored
+    /// and then changed word by word costs more than all the rest.
+    #[inline(always)]
+    fn answer(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Option<Regs> {
+        match leaf {
+            0x1 => {
+                let Regs { eax, ebx, ecx, edx } = self.row(0x1, 0)?;
+                let osxsave = OSXSAVE * u32::from(vcpu.has_osxsave && ecx & XSAVE != 0);
+                let hidden = APIC * u32::from(!vcpu.is_apic_enabled);
+                Some(Regs::new(eax, ebx & 0x00ff_ffff | vcpu.apic_id << 24, ecx & !OSXSAVE | osxsave, edx & !hidden))
+            }
+            0x7 if subleaf == 0 => {
+                let Regs { eax, ebx, ecx, edx } = self.row(0x7, 0)?;
+                let ospke = OSPKE * u32::from(vcpu.has_pke && ecx & PKU != 0);
+                Some(Regs::new(eax, ebx, ecx & !OSPKE | ospke, edx))
+            }
+            0xb | 0x1f | 0x8000_0026 if self.has_levels(leaf) => {
+                let Regs { eax, ebx, ecx, .. } = self.leaves.get(leaf, subleaf);
+                Some(Regs::new(eax, ebx, ecx & !0xff | subleaf & 0xff, vcpu.apic_id))
+            }
+            0xd => self.answer_xsave(subleaf, vcpu),
+            0x8000_0001 => {
+                let Regs { eax, ebx, ecx, edx } = self.row(0x8000_0001, 0)?;
+                let vendor = self.leaves.vendor();
+                let apic = APIC * u32::from(!vcpu.is_apic_enabled && vendor.is_amd_like());
+                let syscall = SYSCALL * u32::from(!vcpu.is_in_64_bit_mode && vendor.is_intel_like());
+                Some(Regs::new(eax, ebx, ecx, edx & !(apic | syscall)))
+            }
+            0x8000_001e if self.leaves.get(0x8000_0001, 0).ecx & TOPOEXT != 0 => {
+                let Regs { ebx, ecx, edx, .. } = self.leaves.get(0x8000_001e, 0);
+                Some(Regs::new(vcpu.apic_id, ebx, ecx, edx))
+            }
+            _ => self.row(leaf, subleaf),
+        }
+    }
+
+    #[inline(always)]
+    fn row(&self, leaf: u32, subleaf: u32) -> Option<Regs> {
+        let regs = self.leaves.get(leaf, subleaf);
+        if regs.is_zero() { None } else { Some(regs) }
+    }
+
+    /// Whether a topology leaf exists. Leaf 0xB comes with x2APIC, even before it has levels; the others with their levels.
+    fn has_levels(&self, leaf: u32) -> bool {
+        let has_rows = !self.leaves.get(leaf, 0).is_zero();
+        let has_x2apic = || self.leaves.get(0x1, 0).ecx & X2APIC != 0;
+        has_rows || leaf == 0xb && self.leaves.get(0, 0).eax >= leaf && has_x2apic()
+    }
+
+    /// Leaf 0xD. A subleaf whose component the policy lacks is invalid and reads zero (SDM vol. 2A, CPUID.0DH), whatever is
+    /// kept there. A vCPU's XCR0 or XSS beyond the policy does not count: the guest was never offered those components.
+    #[inline(always)]
+    fn answer_xsave(&self, subleaf: u32, vcpu: &VcpuView) -> Option<Regs> {
+        let (user, supervisor) = (self.leaves.xcr0(), self.leaves.xss());
+        let xcr0 = vcpu.xcr0.intersection(user).with(Component::X87);
+        match subleaf {
+            0 => {
+                let Regs { eax, ecx, edx, .. } = self.row(0xd, 0)?;
+                // Rows that add up to nothing are refused by `verify`; until then a guest allocates the largest size.
+                let size = size_bytes(Format::Standard, xcr0, |component| self.xsave_row(component)).unwrap_or(ecx);
+                Some(Regs::new(eax, size, ecx, edx))
+            }
+            1 => {
+                let Regs { eax, ebx, ecx, edx } = self.row(0xd, 1)?;
+                if eax & (XSAVEC | XSAVES) == 0 {
+                    return Some(Regs::new(eax, 0, ecx, edx));
+                }
+                let set = if eax & XSAVES != 0 { xcr0 | vcpu.xss.intersection(supervisor) } else { xcr0 };
+                let size = size_bytes(Format::Compacted, set, |component| self.xsave_row(component)).unwrap_or(ebx);
+                Some(Regs::new(eax, size, ecx, edx))
+            }
+            2..=62 if user.union(supervisor).bits() >> subleaf & 1 == 1 => self.row(0xd, subleaf),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    fn xsave_row(&self, component: Component) -> Option<Row> {
+        let regs = self.leaves.state_row(component);
+        // A component without a size has no row.
+        if regs.eax == 0 { None } else { Some(Row::from_registers(regs.to_array())) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    const INTEL: Regs = Regs::new(0x16, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);
+    const AMD: Regs = Regs::new(0x10, 0x6874_7541, 0x444d_4163, 0x6974_6e65);
+    /// Sapphire Rapids' leaf 0xD.
+    const XSAVE: [(u32, Regs); 12] = [
+        (0, Regs::new(0x6_02e7, 0x2b00, 0x2b00, 0)),
+        (1, Regs::new(0x1f, 0x2a00, 0x1800, 0)),
+        (2, Regs::new(256, 576, 0, 0)),
+        (5, Regs::new(64, 1088, 0, 0)),
+        (6, Regs::new(512, 1152, 0, 0)),
+        (7, Regs::new(1024, 1664, 0, 0)),
+        (9, Regs::new(8, 2688, 0, 0)),
+        (11, Regs::new(16, 0, 1, 0)),
+        (12, Regs::new(24, 0, 1, 0)),
+        (17, Regs::new(64, 2752, 2, 0)),
+        (18, Regs::new(8192, 2816, 6, 0)),
+        // A hole: stale data of a component that is not offered.
+        (3, Regs::new(64, 960, 0, 0)),
+    ];
+
+    fn policy(kind: Kind, leaf_0: Regs) -> Policy {
+        let mut policy = Policy::empty(kind);
+        let mut set = |leaf, subleaf, regs| policy.leaves.set(leaf, subleaf, regs).unwrap();
+        set(0x0, 0, leaf_0);
+        set(0x1, 0, Regs::new(0x000c_06f2, 0xff10_0800, !OSXSAVE, u32::MAX));
+        set(0x7, 0, Regs::new(2, 1, PKU, 1));
+        for (subleaf, regs) in XSAVE {
+            set(0xd, subleaf, regs);
+        }
+        set(0x4000_0000, 0, Regs::new(0x4000_0001, 0x4b4d_564b, 0x564b_4d56, 0x4d));
+        set(0x4000_0001, 0, Regs::new(0x0100_7efb, 0, 0, 0));
+        set(0x8000_0000, 0, Regs::new(0x8000_001f, 0, 0, 0));
+        set(0x8000_0001, 0, Regs::new(1, 1, TOPOEXT, u32::MAX));
+        policy
+    }
+
+    fn with_bits(xcr0: u64, xss: u64) -> VcpuView {
+        VcpuView { xcr0: ComponentSet::from_bits(xcr0), xss: ComponentSet::from_bits(xss), ..VcpuView::RESET }
+    }
+
+    fn every_subset(of: u64) -> impl Iterator<Item = u64> {
+        let mut next = Some(of);
+        core::iter::from_fn(move || {
+            let set = next?;
+            next = if set == 0 { None } else { Some((set - 1) & of) };
+            Some(set)
+        })
+    }
+
+    #[test]
+    fn osxsave_and_ospke_follow_cr4_where_the_policy_has_the_feature() {
+        let mut policy = policy(Kind::Kvm, INTEL);
+        for (has_osxsave, has_pke) in [(false, false), (true, false), (false, true), (true, true)] {
+            let vcpu = VcpuView { has_osxsave, has_pke, ..VcpuView::RESET };
+            assert_eq!(policy.cpuid(0x1, 0, &vcpu).ecx & OSXSAVE != 0, has_osxsave);
+            assert_eq!(policy.cpuid(0x7, 0, &vcpu).ecx & OSPKE != 0, has_pke);
+        }
+        let all = VcpuView { has_osxsave: true, has_pke: true, ..VcpuView::RESET };
+        policy.leaves.set(0x1, 0, Regs::new(1, 0, OSXSAVE, 0)).unwrap();
+        policy.leaves.set(0x7, 0, Regs::new(0, 1, OSPKE, 0)).unwrap();
+        assert_eq!(policy.cpuid(0x1, 0, &all).ecx, 0, "without XSAVE, and whatever the row says");
+        assert_eq!(policy.cpuid(0x7, 0, &all).ecx, 0, "without PKU, and whatever the row says");
+    }
+
+    #[test]
+    fn apic_ids_are_the_vcpus_own() {
+        let mut policy = policy(Kind::Hvm, Regs { eax: 0x1f, ..AMD });
+        policy.leaves.set(0x8000_001e, 0, Regs::new(0xdead, 0x100, 0, 0)).unwrap();
+        policy.leaves.set(0xb, 0, Regs::new(1, 2, 0x1ff, 0xdead)).unwrap();
+        let vcpu = VcpuView::new(0x1_0203);
+        assert_eq!(policy.cpuid(0x1, 0, &vcpu).ebx, 0x0310_0800);
+        assert_eq!(policy.cpuid(0xb, 0, &vcpu), Regs::new(1, 2, 0x100, 0x1_0203));
+        assert_eq!(policy.cpuid(0xb, 0x1_0007, &vcpu), Regs::new(0, 0, 7, 0x1_0203), "an undefined subleaf");
+        assert_eq!(policy.cpuid(0x8000_001e, 0, &vcpu), Regs::new(0x1_0203, 0x100, 0, 0));
+        assert_eq!(policy.cpuid(0x1f, 0, &vcpu), Regs::ZERO, "the policy has none");
+    }
+
+    #[test]
+    fn leaf_b_comes_with_x2apic_and_within_the_maximum() {
+        let answer = |leaf_1_ecx, max| {
+            let mut policy = Policy::empty(Kind::Hvm);
+            policy.leaves.set(0, 0, Regs { eax: max, ..AMD }).unwrap();
+            policy.leaves.set(1, 0, Regs::new(1, 0, leaf_1_ecx, 0)).unwrap();
+            policy.cpuid(0xb, 1, &VcpuView::new(6))
+        };
+        assert_eq!(answer(X2APIC, 0xd), Regs::new(0, 0, 1, 6));
+        assert_eq!(answer(X2APIC, 0xa), Regs::ZERO);
+        assert_eq!(answer(0, 0xd), Regs::ZERO);
+    }
+
+    #[test]
+    fn the_apic_bit_follows_apic_base_and_its_copy_on_amd_only() {
+        let vcpu = VcpuView { is_apic_enabled: false, is_in_64_bit_mode: true, ..VcpuView::RESET };
+        for (leaf_0, copy) in [(INTEL, APIC), (AMD, 0)] {
+            let policy = policy(Kind::Kvm, leaf_0);
+            assert_eq!(policy.cpuid(0x1, 0, &vcpu).edx, !APIC);
+            assert_eq!(policy.cpuid(0x1, 0, &VcpuView::RESET).edx, u32::MAX);
+            assert_eq!(policy.cpuid(0x8000_0001, 0, &vcpu).edx & APIC, copy);
+        }
+    }
+
+    #[test]
+    fn syscall_hides_outside_64_bit_mode_by_intels_manual_only() {
+        let vcpu = VcpuView { is_in_64_bit_mode: true, ..VcpuView::RESET };
+        for (leaf_0, outside) in [(INTEL, 0), (AMD, SYSCALL)] {
+            let policy = policy(Kind::Kvm, leaf_0);
+            assert_eq!(policy.cpuid(0x8000_0001, 0, &vcpu).edx & SYSCALL, SYSCALL);
+            assert_eq!(policy.cpuid(0x8000_0001, 0, &VcpuView::RESET).edx & SYSCALL, outside);
+        }
+    }
+
+    #[test]
+    fn xsave_sizes_are_the_layout_engines_for_every_xcr0_and_xss_of_the_policy() {
+        let policy = policy(Kind::Kvm, INTEL);
+        let geometry = policy.leaves.geometry();
+        for xcr0 in every_subset(policy.leaves.xcr0().bits()) {
+            for xss in every_subset(policy.leaves.xss().bits()) {
+                let vcpu = with_bits(xcr0, xss);
+                let legal = ComponentSet::from_bits(xcr0 | 1);
+                let all = legal | ComponentSet::from_bits(xss);
+                assert_eq!(policy.cpuid(0xd, 0, &vcpu).ebx, geometry.standard_size(legal).unwrap(), "{xcr0:#x}");
+                assert_eq!(
+                    policy.cpuid(0xd, 1, &vcpu).ebx,
+                    geometry.compacted_size(all).unwrap(),
+                    "{xcr0:#x} {xss:#x}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn xcr0_before_the_first_xsetbv_takes_576_bytes() {
+        // Xen reports 0 there (its recorded XCR0 is still 0).
+        let policy = policy(Kind::Hvm, INTEL);
+        for xcr0 in [0, 1] {
+            assert_eq!(policy.cpuid(0xd, 0, &with_bits(xcr0, 0)).ebx, 0x240);
+            assert_eq!(policy.cpuid(0xd, 1, &with_bits(xcr0, 0)).ebx, 0x240);
+        }
+    }
+
+    #[test]
+    fn the_compacted_size_needs_xsavec_or_xsaves_and_xss_needs_xsaves() {
+        let mut policy = policy(Kind::Pv, INTEL);
+        let vcpu = with_bits(7, 0x1800);
+        // Linux PV needs the size even when only XSAVEC is visible.
+        for (features, size) in [(0, 0), (XSAVEC, 832), (XSAVES, 872), (XSAVEC | XSAVES, 872)] {
+            policy.leaves.set(0xd, 1, Regs::new(features | 1, 0x2a00, 0x1800, 0)).unwrap();
+            assert_eq!(policy.cpuid(0xd, 1, &vcpu).ebx, size);
+        }
+    }
+
+    #[test]
+    fn components_that_the_policy_lacks_neither_count_nor_have_a_row() {
+        let policy = policy(Kind::Kvm, INTEL);
+        assert_eq!(policy.cpuid(0xd, 0, &with_bits(0xf | 1 << 62, 0)).ebx, 0x340);
+        assert_eq!(policy.cpuid(0xd, 3, &VcpuView::RESET), Regs::ZERO, "a hole");
+        assert_eq!(policy.cpuid(0xd, 9, &VcpuView::RESET), Regs::new(8, 2688, 0, 0));
+        for subleaf in [63, 64, 65, u32::MAX] {
+            assert_eq!(policy.cpuid(0xd, subleaf, &VcpuView::RESET), Regs::ZERO);
+        }
+    }
+
+    #[test]
+    fn a_component_without_a_row_gives_the_largest_size() {
+        let mut policy = policy(Kind::Kvm, INTEL);
+        policy.leaves.set(0xd, 9, Regs::ZERO).unwrap();
+        assert_eq!(policy.cpuid(0xd, 0, &with_bits(0x207, 0)).ebx, 0x2b00);
+        assert_eq!(policy.cpuid(0xd, 1, &with_bits(0x207, 0)).ebx, 0x2a00);
+    }
+
+    /// Every (leaf, subleaf) below 0x1000 in each range that the policy has no row for.
+    fn outside(policy: &Policy) -> impl Iterator<Item = (u32, u32)> {
+        let starts = [0, 0x2000_0000, 0x4000_0000, 0x8000_0000, 0x8086_0000, 0xc000_0000, 0xffff_f000];
+        let leaves = starts.into_iter().flat_map(|start| start..=start + 0xfff);
+        let all = leaves.flat_map(|leaf| [0, 1, 2, 3, 7, 62, 63, 0xff, u32::MAX].map(|subleaf| (leaf, subleaf)));
+        all.filter(|&(leaf, subleaf)| {
+            let is_dynamic = leaf == 0xb || leaf == 0x8000_001e;
+            let is_hole = (leaf, subleaf) == (0xd, 3);
+            !is_dynamic && (is_hole || policy.leaves.get(leaf, subleaf).is_zero())
+        })
+    }
+
+    #[test]
+    fn outside_the_policy_amd_guests_and_xen_kinds_read_zero() {
+        let vcpu = VcpuView { has_osxsave: true, has_pke: true, ..VcpuView::new(9) };
+        let cases =
+            [(Kind::Kvm, AMD), (Kind::Hvm, AMD), (Kind::Hvm, INTEL), (Kind::HvmShadow, INTEL), (Kind::Pv, INTEL)];
+        for (kind, leaf_0) in cases {
+            let policy = policy(kind, leaf_0);
+            for (leaf, subleaf) in outside(&policy) {
+                assert_eq!(policy.cpuid(leaf, subleaf, &vcpu), Regs::ZERO, "{kind:?} {leaf:#x} {subleaf:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn subleaves_of_leaf_d_read_zero_for_every_number_up_to_0x1000() {
+        let policy = policy(Kind::Kvm, AMD);
+        let read: Vec<u32> = (0..0x1000).filter(|&n| !policy.cpuid(0xd, n, &VcpuView::RESET).is_zero()).collect();
+        assert_eq!(read, [0, 1, 2, 5, 6, 7, 9, 11, 12, 17, 18]);
+    }
+
+    #[test]
+    fn kvm_answers_intel_guests_the_highest_basic_leaf_above_each_maximum() {
+        let mut policy = policy(Kind::Kvm, INTEL);
+        let last = Regs::new(0x834, 0xed8, 0x64, 0);
+        policy.leaves.set(0x16, 0, last).unwrap();
+        let vcpu = VcpuView::RESET;
+        for leaf in
+            [0x17, 0x3fff_ffff, 0x4000_0002, 0x4000_0100, 0x5000_0000, 0x8000_0020, 0x8086_0000, 0xc000_0000, u32::MAX]
+        {
+            assert_eq!(policy.cpuid(leaf, 5, &vcpu), last, "{leaf:#x}");
+        }
+        for leaf in [0x2, 0x3, 0x15, 0x8000_0002, 0x8000_001f] {
+            assert_eq!(policy.cpuid(leaf, 0, &vcpu), Regs::ZERO, "{leaf:#x} is within its range");
+        }
+    }
+
+    #[test]
+    fn the_highest_basic_leaf_is_answered_with_the_subleaf_asked_for_and_its_dynamic_bits() {
+        let mut policy = policy(Kind::Kvm, Regs { eax: 0xb, ..INTEL });
+        policy.leaves.set(0xb, 1, Regs::new(4, 8, 0x201, 0)).unwrap();
+        let vcpu = VcpuView { has_pke: true, ..VcpuView::new(0x77) };
+        assert_eq!(policy.cpuid(0x8000_0020, 1, &vcpu), Regs::new(4, 8, 0x201, 0x77));
+        assert_eq!(policy.cpuid(0x8000_0020, 9, &vcpu), Regs::new(0, 0, 9, 0x77));
+        policy.leaves.set(0, 0, Regs { eax: 0x7, ..INTEL }).unwrap();
+        assert_eq!(policy.cpuid(0x20, 0, &vcpu), Regs::new(2, 1, PKU | OSPKE, 1));
+        assert_eq!(policy.cpuid(0x20, 1, &vcpu), Regs::ZERO);
+    }
+
+    #[test]
+    fn an_empty_policy_answers_zero_to_everything() {
+        let all =
+            VcpuView { has_osxsave: true, has_pke: true, is_in_64_bit_mode: true, ..with_bits(u64::MAX, u64::MAX) };
+        for kind in Kind::ALL {
+            let policy = Policy::empty(kind);
+            for (leaf, subleaf) in outside(&policy).chain([(0xb, 0), (0x8000_001e, 0)]) {
+                assert_eq!(policy.cpuid(leaf, subleaf, &all), Regs::ZERO, "{leaf:#x} {subleaf:#x}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_maximum_that_is_no_basic_leaf_ends_after_one_step() {
+        let policy = policy(Kind::Kvm, Regs { eax: u32::MAX, ..INTEL });
+        assert_eq!(policy.cpuid(0xc000_0000, 0, &VcpuView::RESET), Regs::ZERO);
+    }
+}

@@ -1,0 +1,144 @@
+//! How large an area is: the one place that adds up components, by rows from wherever they are kept.
+
+use core::ops::Range;
+
+use crate::{Component, ComponentSet, EXTENDED_START_BYTES, Format, LayoutError, Row};
+
+/// Returns the size of an area for `set`, whose rows come from `row`; `None` where the CPU has none.
+///
+/// For those who keep leaf 0xD in another form than a [`Geometry`](crate::Geometry), a policy for example, and must answer
+/// within a CPUID exit: only the rows of `set` are read. The rules are those of [`Layout`](crate::Layout), which is made of
+/// this, but for one: supervisor components are the caller's to leave out of a standard set.
+///
+/// ```
+/// use selfsame_xstate::{Component, ComponentSet, Format, Row, size_bytes};
+///
+/// let avx = |component| (component == Component::AVX).then(|| Row::from_registers([256, 576, 0, 0]));
+/// assert_eq!(size_bytes(Format::Standard, ComponentSet::from_bits(7), avx), Ok(0x340));
+/// assert!(size_bytes(Format::Standard, ComponentSet::from_bits(0x207), avx).is_err(), "no row for PKRU");
+/// ```
+///
+/// # Errors
+///
+/// Refuses a set with bit 63, names the first component without a row, or the one that ends beyond 4 GiB.
+#[inline]
+pub fn size_bytes(
+    format: Format,
+    set: ComponentSet,
+    mut row: impl FnMut(Component) -> Option<Row>,
+) -> Result<u32, LayoutError> {
+    if !set.is_subset_of(ComponentSet::ALL) {
+        return Err(LayoutError::ReservedBit);
+    }
+    let start = if set.is_empty() { 0 } else { EXTENDED_START_BYTES };
+    // In 64 bits 61 components cannot overflow: one look at the end is enough.
+    let mut size_bytes = u64::from(start);
+    for component in set.minus(ComponentSet::LEGACY) {
+        // Taken apart at once: a row that passes through memory costs more than all the rest.
+        let Some(Row { size_bytes: len_bytes, offset_bytes, is_aligned64, .. }) = row(component) else {
+            return Err(LayoutError::NoRow { component });
+        };
+        // The compacted end only grows; the standard one is where the component that ends last does.
+        size_bytes = size_bytes.max(start_bytes(format, offset_bytes, is_aligned64, size_bytes) + u64::from(len_bytes));
+    }
+    match u32::try_from(size_bytes) {
+        Ok(size_bytes) => Ok(size_bytes),
+        Err(_) => Err(too_large(format, set, row)),
+    }
+}
+
+/// Where a component begins; `cursor_bytes` is where the compacted components before it end.
+#[inline]
+fn start_bytes(format: Format, offset_bytes: u32, is_aligned64: bool, cursor_bytes: u64) -> u64 {
+    // The alignment needs no branch that depends on the row.
+    let padding = if is_aligned64 { 63 } else { 0 };
+    match format {
+        Format::Standard => u64::from(offset_bytes),
+        Format::Compacted => (cursor_bytes + padding) & !padding,
+    }
+}
+
+/// Names the first component that ends beyond 4 GiB.
+#[cold]
+fn too_large(format: Format, set: ComponentSet, mut row: impl FnMut(Component) -> Option<Row>) -> LayoutError {
+    let mut cursor_bytes = EXTENDED_START_BYTES;
+    for component in set.minus(ComponentSet::LEGACY) {
+        match extended_range(format, component, row(component), cursor_bytes) {
+            Ok(range) => cursor_bytes = cursor_bytes.max(range.end),
+            Err(error) => return error,
+        }
+    }
+    LayoutError::ReservedBit
+}
+
+/// Returns the bytes of an extended component; `cursor_bytes` is where the compacted components before it end.
+#[inline]
+pub(crate) fn extended_range(
+    format: Format,
+    component: Component,
+    row: Option<Row>,
+    cursor_bytes: u32,
+) -> Result<Range<u32>, LayoutError> {
+    let row = row.ok_or(LayoutError::NoRow { component })?;
+    let start = start_bytes(format, row.offset_bytes, row.is_aligned64, u64::from(cursor_bytes));
+    let end = start + u64::from(row.size_bytes);
+    match u32::try_from(end) {
+        Ok(end) => Ok(end - row.size_bytes..end),
+        Err(_) => Err(LayoutError::TooLarge { component }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Geometry;
+
+    /// Sapphire Rapids' leaf 0xD, as far as the sizes below need it.
+    fn leaf(subleaf: u32) -> [u32; 4] {
+        match subleaf {
+            0 => [0x6_02e7, 0x240, 0x2b00, 0],
+            1 => [0x1f, 0x240, 0x1800, 0],
+            2 => [256, 576, 0, 0],
+            5 => [64, 1088, 0, 0],
+            6 => [512, 1152, 0, 0],
+            7 => [1024, 1664, 0, 0],
+            9 => [8, 2688, 0, 0],
+            11 => [16, 0, 1, 0],
+            12 => [24, 0, 1, 0],
+            17 => [64, 2752, 2, 0],
+            18 => [8192, 2816, 6, 0],
+            _ => [0; 4],
+        }
+    }
+
+    fn row(component: Component) -> Option<Row> {
+        Some(Row::from_registers(leaf(u32::from(component.index())))).filter(|row| row.size_bytes != 0)
+    }
+
+    #[test]
+    fn sizes_by_rows_are_those_of_the_layout_for_every_set() {
+        let geometry = Geometry::read(leaf);
+        let components = geometry.components().bits();
+        let mut set = components;
+        loop {
+            let all = ComponentSet::from_bits(set);
+            assert_eq!(size_bytes(Format::Compacted, all, row), geometry.compacted_size(all), "{set:#x}");
+            let user = all.intersection(geometry.user());
+            assert_eq!(size_bytes(Format::Standard, user, row), geometry.standard_size(user), "{set:#x}");
+            if set == 0 {
+                break;
+            }
+            set = (set - 1) & components;
+        }
+    }
+
+    #[test]
+    fn recorded_sizes_of_sapphire_rapids_come_out() {
+        let size = |format, bits| size_bytes(format, ComponentSet::from_bits(bits), row);
+        assert_eq!(size(Format::Standard, 0x6_00e7), Ok(0x2b00));
+        assert_eq!(size(Format::Compacted, 0x6_00e7), Ok(10688));
+        // openvmm #708: without the alignment it would be 10704.
+        assert_eq!(size(Format::Compacted, 0x6_08e7), Ok(10752));
+        assert_eq!(size(Format::Compacted, 0x6_1ae7), Ok(10752), "the alignment absorbs PKRU and CET");
+    }
+}
