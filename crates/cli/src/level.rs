@@ -109,8 +109,7 @@ impl<'m> Level<'m> {
             }
             Err(disagreement) => (None, disagreements(&disagreement, &seen)),
         };
-        let (lost, unwarned) =
-            policy.as_ref().map(|policy| losses(policy, &seen)).unwrap_or_default();
+        let (lost, unwarned) = policy.as_ref().map(|policy| losses(policy, &seen)).unwrap_or_default();
         let context = Some(format!("hosts={}", seen.len()));
         let stored = |policy| StoredPolicy { name: name.to_owned(), source: Some("level".to_owned()), context, policy };
         let running = answers(&pool.machines, running, trims)?;

@@ -6,7 +6,7 @@ use crate::feature::{Feature, Offer, Relation};
 use crate::featureset::Featureset;
 use crate::finding::What;
 use crate::host::Host;
-use crate::place::Place;
+use crate::place::{Place, WordSource};
 use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::table::FEATURES;
@@ -76,7 +76,9 @@ pub fn blame<'a>(level: &Policy, members: &'a [Member<'a>], mut lost: impl FnMut
     let kept = level.features();
     let anywhere = members.iter().fold(Featureset::EMPTY, |all, member| all | *member.host.raw());
     for feature in FEATURES.iter().filter(|row| matches!(row.relation, Relation::All)) {
-        if kept.contains(feature.place) || !anywhere.contains(feature.place) {
+        // What a hypervisor says of itself is not a host's to lose.
+        let is_hypervisors = matches!(feature.place.word().source(), WordSource::Cpuid { leaf: 0x4000_0001, .. });
+        if is_hypervisors || kept.contains(feature.place) || !anywhere.contains(feature.place) {
             continue;
         }
         let (rule, chain) = rule_of(feature, level, &kept, members);

@@ -12,6 +12,7 @@ use crate::place::{Place, Register, Word};
 use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{self, Floor, rebuild};
+use crate::regs::Regs;
 use crate::table::{self, Plan, leaf_01, leaf_80000001, plan_of};
 use crate::trim::Trims;
 use crate::vendor::Vendor;
@@ -43,7 +44,10 @@ impl Host {
     /// Derives a host from what its hardware says, with `trims` as its administrator's command line.
     pub fn from_hardware(raw: &Leaves, kind: Kind, trims: &Trims) -> Self {
         let hardware = Hardware::of(raw, trims);
-        Self { raw: raw.features(), max: hardware.max(kind, trims), default: hardware.default_policy(kind, trims) }
+        // What the hypervisor under which a dump was taken said of itself is no hardware.
+        let mut machine = raw.clone();
+        let _ = machine.set(0x4000_0001, 0, Regs::ZERO);
+        Self { raw: machine.features(), max: hardware.max(kind, trims), default: hardware.default_policy(kind, trims) }
     }
 
     /// Takes what a hypervisor offers, such as `KVM_GET_SUPPORTED_CPUID`, as the host's maximum and default.

@@ -1,0 +1,148 @@
+//! The spine: one pool, followed from the dumps of its hosts to everything that is decided from them.
+//!
+//! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit → the verdict on
+//! every host, by the library and, word for word, by the command.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use selfsame_cpuid::{Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Trims, VcpuView};
+use selfsame_formats::Source;
+use selfsame_xstate::{Component, ComponentSet, Format, Layout};
+use serde_json::Value;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The pool's hosts by name, as their captures describe them to guests of `kind`.
+fn pool(kind: Kind) -> Vec<(String, Host)> {
+    let folder = root().join("fixtures/pool");
+    let mut hosts: Vec<(String, Host)> = std::fs::read_dir(folder)
+        .unwrap()
+        .map(|file| {
+            let bytes = std::fs::read(file.unwrap().path()).unwrap();
+            let dump = selfsame_formats::read(&bytes, "unnamed", None).unwrap();
+            let raw = dump.raw().leaves;
+            let host = match dump.source {
+                Source::Kvm => Host::from_offered(&raw, kind, &Trims::NONE),
+                _ => Host::from_hardware(&raw, kind, &Trims::NONE),
+            };
+            (dump.name, host)
+        })
+        .collect();
+    hosts.sort_by(|a, b| a.0.cmp(&b.0));
+    hosts
+}
+
+fn level(hosts: &[(String, Host)], kind: Kind) -> Policy {
+    let mut leveller = Leveller::new(kind);
+    for (name, host) in hosts {
+        leveller.add(name, host.default());
+    }
+    leveller.finish().unwrap()
+}
+
+fn selfsame(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_selfsame")).current_dir(root()).args(arguments).output().unwrap()
+}
+
+fn json(arguments: &[&str]) -> Value {
+    serde_json::from_slice(&selfsame(&[arguments, &["--json"]].concat()).stdout).unwrap()
+}
+
+#[test]
+fn one_pool_is_followed_from_its_dumps_to_its_guests() {
+    let hosts = pool(Kind::Kvm);
+    assert!(hosts.len() >= 2, "a pool has hosts");
+    let level = level(&hosts, Kind::Kvm);
+
+    // Level → policy file: the command's file is the library's policy, and reads back byte for byte.
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("thread-{}.policy", std::process::id()));
+    let made = selfsame(&["level", "fixtures/pool", "--name", "thread", "-o", file.to_str().unwrap()]);
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let bytes = std::fs::read(&file).unwrap();
+    let stored = PolicyFile::parse(&bytes).unwrap();
+    assert_eq!(stored.policy, level);
+    let mut again = String::new();
+    stored.write(&mut again).unwrap();
+    assert_eq!(again.as_bytes(), bytes);
+
+    // Policy file → binary form → the same policy.
+    let frozen = Frozen::new(stored.policy.leaves.clone());
+    let (mut leaves, mut msrs) = (vec![0; frozen.leaf_count() * 24], vec![0; frozen.msr_count() * 16]);
+    frozen.write_leaves(&mut leaves).unwrap();
+    frozen.write_msrs(&mut msrs).unwrap();
+    assert_eq!(Frozen::read(&leaves, &msrs).unwrap().leaves(), &level.leaves);
+
+    follow_to_the_exits(&stored.policy);
+
+    // Every host accepts the level: by the library and by the command.
+    for (name, host) in &hosts {
+        assert!(Check::new(&level, host).is_accepted(), "{name}");
+    }
+    let folder = root().join("fixtures/pool");
+    for host in std::fs::read_dir(folder).unwrap() {
+        let host = host.unwrap().path();
+        let check = ["check", "--guest", file.to_str().unwrap(), "--host", host.to_str().unwrap()];
+        assert_eq!(selfsame(&check).status.code(), Some(0), "{}", host.display());
+        assert_eq!(json(&check)["accepted"], Value::Bool(true));
+    }
+    std::fs::remove_file(&file).unwrap();
+}
+
+/// Policy → area and layout for it → what the guest's CPUID says of the area.
+fn follow_to_the_exits(policy: &Policy) {
+    let geometry = policy.leaves.geometry();
+    let (xcr0, xss) = (policy.leaves.xcr0(), policy.leaves.xss());
+    let standard = Layout::new(Format::Standard, xcr0, &geometry).unwrap().size_bytes();
+    let compacted = Layout::new(Format::Compacted, xcr0 | xss, &geometry).unwrap().size_bytes();
+    assert_eq!(policy.leaves.get(0xd, 0).ecx, standard, "0xD.0.ECX is the size for the maximum XCR0");
+    let vcpu = VcpuView { xcr0: xcr0.with(Component::X87), xss, has_osxsave: true, ..VcpuView::new(1) };
+    if !xcr0.is_empty() {
+        assert_eq!(policy.cpuid(0xd, 0, &vcpu).ebx, standard);
+        assert_eq!(policy.cpuid(0xd, 0, &VcpuView::new(1)).ebx, 576, "XCR0 is 1 after reset");
+    }
+    if policy.cpuid(0xd, 1, &vcpu).eax & 0xa != 0 {
+        assert_eq!(policy.cpuid(0xd, 1, &vcpu).ebx, compacted);
+    }
+    assert_eq!(policy.cpuid(1, 0, &vcpu).ebx >> 24, 1, "the APIC id is the vCPU's");
+    assert_eq!(xcr0.intersection(ComponentSet::LEGACY).is_empty(), xcr0.is_empty());
+}
+
+#[test]
+fn the_command_refuses_a_guest_with_the_librarys_words() {
+    let hosts = pool(Kind::Kvm);
+    let folder = root().join("fixtures/pool");
+    let mut refused = 0;
+    for (guest_name, guest) in &hosts {
+        let guest_file =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{guest_name}-{}.policy", std::process::id()));
+        let mut text = String::new();
+        let file = PolicyFile { name: guest_name, source: None, context: None, policy: guest.default().clone() };
+        file.write(&mut text).unwrap();
+        std::fs::write(&guest_file, text).unwrap();
+        for (host_name, host) in &hosts {
+            let mut words = Vec::new();
+            Check::new(guest.default(), host).refusals(|refusal| {
+                words.push((refusal.what.to_string(), refusal.rule.to_string(), refusal.reason.to_string()));
+            });
+            let host_file = folder.join(format!("{host_name}.capture"));
+            let check = ["check", "--guest", guest_file.to_str().unwrap(), "--host", host_file.to_str().unwrap()];
+            let said = json(&check);
+            let text = |refusal: &Value, member: &str| refusal[member].as_str().unwrap().to_owned();
+            let said: Vec<_> = said["refusals"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|refusal| (text(refusal, "what"), text(refusal, "rule"), text(refusal, "reason")))
+                .collect();
+            assert_eq!(said, words, "{guest_name} on {host_name}");
+            assert_eq!(selfsame(&check).status.code(), Some(i32::from(!words.is_empty())));
+            refused += usize::from(!words.is_empty());
+        }
+        std::fs::remove_file(&guest_file).unwrap();
+    }
+    assert!(refused > 0, "some guest of a mixed pool is refused somewhere");
+}
