@@ -1,0 +1,224 @@
+//! The rules of levelling that a plain AND gets wrong, one by one.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+use selfsame_cpuid::{
+    Check, Host, Kind, Leaves, Leveller, Member, Policy, Regs, Rule, Trims, blame, feature, kept_as_warning,
+};
+
+const INTEL: [u32; 3] = [0x756e_6547, 0x6c65_746e, 0x4965_6e69];
+const AMD: [u32; 3] = [0x6874_7541, 0x444d_4163, 0x6974_6e65];
+
+/// A CPU with the named features, of a vendor and with the signature of some server.
+fn cpu([ebx, ecx, edx]: [u32; 3], signature: u32, features: &[&str]) -> Leaves {
+    let mut leaves = Leaves::new();
+    leaves.set(0x0, 0, Regs::new(0x24, ebx, ecx, edx)).unwrap();
+    leaves.set(0x1, 0, Regs::new(signature, 0x0000_0800, 0, 0)).unwrap();
+    leaves.set(0x7, 0, Regs::new(2, 0, 0, 0)).unwrap();
+    leaves.set(0x8000_0000, 0, Regs::new(0x8000_0021, 0, 0, 0)).unwrap();
+    leaves.set(0x8000_0008, 0, Regs::new(0x302e, 0, 0, 0)).unwrap();
+    for name in features {
+        let place = feature(name).unwrap_or_else(|| unreachable!("{name}")).place;
+        let text = place.to_string();
+        if let Some(msr) = text.strip_prefix("msr:") {
+            let (index, bit) = msr.trim_end_matches(']').split_once('[').unwrap();
+            let index = u32::from_str_radix(index, 16).unwrap();
+            let value = leaves.msr(index).unwrap() | 1 << bit.parse::<u32>().unwrap();
+            leaves.set_msr(index, value).unwrap();
+            continue;
+        }
+        let (number, rest) = text.split_once('.').unwrap();
+        let number = u32::from_str_radix(number, 16).unwrap();
+        let (subleaf, register) = rest.split_once('.').map_or((0, rest), |(s, r)| (s.parse().unwrap(), r));
+        let mut regs = leaves.get(number, subleaf);
+        let register = match &register[..3] {
+            "eax" => &mut regs.eax,
+            "ebx" => &mut regs.ebx,
+            "ecx" => &mut regs.ecx,
+            _ => &mut regs.edx,
+        };
+        *register |= place.mask();
+        leaves.set(number, subleaf, regs).unwrap();
+    }
+    leaves
+}
+
+fn host(leaves: &Leaves, kind: Kind) -> Host {
+    Host::from_hardware(leaves, kind, &Trims::NONE)
+}
+
+fn level(hosts: &[&Host]) -> Policy {
+    let mut leveller = Leveller::new(hosts[0].kind());
+    for (name, host) in ["a", "b", "c", "d"].iter().zip(hosts) {
+        leveller.add(name, host.default());
+    }
+    leveller.finish().unwrap()
+}
+
+fn has(policy: &Policy, name: &str) -> bool {
+    policy.features().contains(feature(name).unwrap().place)
+}
+
+#[test]
+fn md_clear_accumulates_under_xen_and_is_a_warning_under_kvm() {
+    let (old, new) = (cpu(INTEL, 0x50654, &["md-clear"]), cpu(INTEL, 0x806f8, &[]));
+    let xen = [&old, &new].map(|leaves| host(leaves, Kind::Hvm));
+    assert!(has(&level(&[&xen[0], &xen[1]]), "md-clear"));
+
+    let kvm = [&old, &new].map(|leaves| host(leaves, Kind::Kvm));
+    let result = level(&[&kvm[0], &kvm[1]]);
+    assert!(!has(&result, "md-clear"));
+    let members = [Member { name: "old", host: &kvm[0] }, Member { name: "new", host: &kvm[1] }];
+    let mut warnings = Vec::new();
+    kept_as_warning(&result, &members, |w| warnings.push((w.feature.name, w.hosts().collect::<Vec<_>>())));
+    assert_eq!(warnings, [("md-clear", vec!["old"])]);
+    let mut unsafe_here = Vec::new();
+    Check::new(&result, &kvm[0]).unsafe_here(|finding| unsafe_here.push((finding.what.to_string(), finding.rule)));
+    assert_eq!(unsafe_here, [("md-clear".to_owned(), Rule::UnsafeHere)]);
+    assert!(Check::new(&result, &kvm[0]).is_accepted(), "a finding, not a refusal");
+}
+
+#[test]
+fn one_unsafe_host_tells_all_guests_of_xen_by_the_bit_that_they_can_read() {
+    let caps = ["spec-ctrl", "arch-capabilities"];
+    let rsba = cpu(INTEL, 0x50654, &[&caps[..], &["rsba"]].concat());
+    let eibrs = cpu(INTEL, 0x806f8, &[&caps[..], &["ibrs-all", "rrsba"]].concat());
+    let safe = cpu(INTEL, 0x806f8, &[&caps[..], &["ibrs-all"]].concat());
+    let old = cpu(INTEL, 0x306f2, &["spec-ctrl"]);
+    let [rsba, eibrs, safe, old] = [rsba, eibrs, safe, old].map(|leaves| host(&leaves, Kind::Hvm));
+    let told = |hosts: &[&Host]| {
+        let result = level(hosts);
+        (has(&result, "rsba"), has(&result, "rrsba"))
+    };
+    assert_eq!(told(&[&eibrs, &safe]), (false, true), "IBRS_ALL is visible: RRSBA");
+    assert_eq!(told(&[&rsba, &safe]), (true, false), "IBRS_ALL is lost: RSBA");
+    assert_eq!(told(&[&rsba, &eibrs]), (true, false));
+    assert_eq!(told(&[&rsba, &old]), (false, false), "no ARCH_CAPABILITIES to read it from");
+    for unsafe_host in [&rsba, &eibrs] {
+        let result = level(&[unsafe_host, &safe]);
+        assert!(Check::new(&result, &safe).is_accepted(), "every Intel maximum takes the warning");
+    }
+}
+
+#[test]
+fn a_lost_prerequisite_takes_its_features_and_names_the_root() {
+    let all = ["fpu", "fxsr", "sse", "sse2", "xsave", "avx", "avx2", "avx512f", "avx512bw", "avx512vbmi"];
+    let mut full = cpu(INTEL, 0x50654, &all);
+    full.set(0xd, 0, Regs::new(0xe7, 0x240, 2688, 0)).unwrap();
+    let rows = [(2, 256, 576), (5, 64, 1088), (6, 512, 1152), (7, 1024, 1664)];
+    for (subleaf, size, offset) in rows {
+        full.set(0xd, subleaf, Regs::new(size, offset, 0, 0)).unwrap();
+    }
+    let trims: Trims = "no-avx2".parse().unwrap();
+    let hosts = [host(&full, Kind::Kvm), Host::from_hardware(&full, Kind::Kvm, &trims)];
+    assert!(has(hosts[0].default(), "avx512vbmi"));
+    let result = level(&[&hosts[0], &hosts[1]]);
+    assert_eq!(result.leaves.xcr0().bits(), 7, "the states of AVX-512 go with it");
+    assert_eq!(result.leaves.get(0xd, 0).ecx, 832);
+    let members = [Member { name: "whole", host: &hosts[0] }, Member { name: "trimmed", host: &hosts[1] }];
+    let mut losses = Vec::new();
+    blame(&result, &members, |loss| losses.push((loss.feature.name, loss.rule, loss.hosts().collect::<Vec<_>>())));
+    assert!(losses.contains(&("avx512vbmi", Rule::Prerequisite, vec!["trimmed"])), "{losses:?}");
+    assert!(losses.contains(&("avx2", Rule::NotOnHost, vec!["trimmed"])), "{losses:?}");
+}
+
+#[test]
+fn numbers_go_to_the_least_and_the_floor_holds() {
+    let mut narrow = cpu(INTEL, 0x50654, &["pae"]);
+    narrow.set(0x8000_0008, 0, Regs::new(0x3020, 0, 0, 0)).unwrap();
+    let wide = cpu(INTEL, 0x50654, &["pae"]);
+    let [narrow, wide] = [narrow, wide].map(|leaves| host(&leaves, Kind::Kvm));
+    let result = level(&[&wide, &narrow]);
+    assert_eq!(result.leaves.get(0x8000_0008, 0).eax & 0xff, 36, "PAE promises 36 bits");
+    assert!(Check::new(&result, &narrow).is_accepted());
+    let mut rules = Vec::new();
+    Check::new(wide.default(), &narrow).refusals(|refusal| rules.push((refusal.what.to_string(), refusal.rule)));
+    assert_eq!(rules, [("maxphysaddr".to_owned(), Rule::Min)]);
+}
+
+#[test]
+fn vendors_have_no_level() {
+    let [a, b] = [cpu(INTEL, 0x50654, &[]), cpu(AMD, 0xa00f11, &[])].map(|leaves| host(&leaves, Kind::Kvm));
+    let mut leveller = Leveller::new(Kind::Kvm);
+    leveller.add("a", a.default());
+    leveller.add("b", b.default());
+    let disagreement = leveller.finish().unwrap_err();
+    assert!(disagreement.iter().all(|(_, rule)| rule == Rule::Equal));
+    assert!(disagreement.values().any(|row| row.name == "vendor-ebx"));
+    assert!(Leveller::new(Kind::Kvm).finish().is_err(), "no hosts, no level");
+}
+
+#[test]
+fn the_level_has_the_least_signature() {
+    let hosts = [0x806f8, 0x50654, 0x606a6].map(|signature| host(&cpu(INTEL, signature, &[]), Kind::Kvm));
+    assert_eq!(level(&[&hosts[0], &hosts[1], &hosts[2]]).leaves.get(1, 0).eax, 0x50654);
+}
+
+#[test]
+fn clwb_and_rdrand_are_accepted_but_not_given_where_xen_hides_them() {
+    let skylake = host(&cpu(INTEL, 0x50654, &["clwb"]), Kind::Hvm);
+    assert!(has(skylake.max(), "clwb") && !has(skylake.default(), "clwb"));
+    let cascadelake = host(&cpu(INTEL, 0x50657, &["clwb"]), Kind::Hvm);
+    assert!(has(cascadelake.default(), "clwb"));
+    let ivybridge = host(&cpu(INTEL, 0x306a9, &["rdrand"]), Kind::Hvm);
+    assert!(has(ivybridge.max(), "rdrand") && !has(ivybridge.default(), "rdrand"));
+    assert!(has(host(&cpu(INTEL, 0x306a9, &["rdrand"]), Kind::Kvm).default(), "rdrand"), "KVM does not");
+}
+
+#[test]
+fn rtm_and_its_abort_are_never_both_given() {
+    let aborting = host(&cpu(INTEL, 0x506e3, &["rtm", "hle", "rtm-always-abort"]), Kind::Hvm);
+    assert!(!has(aborting.default(), "rtm") && has(aborting.default(), "rtm-always-abort"));
+    let working = host(&cpu(INTEL, 0x506e3, &["rtm"]), Kind::Hvm);
+    assert!(has(working.default(), "rtm") && !has(working.default(), "rtm-always-abort"));
+    assert!(has(working.max(), "rtm-always-abort"), "a guest that was told so may come");
+}
+
+#[test]
+fn umip_is_made_by_kvm_on_intel_only() {
+    assert!(has(host(&cpu(INTEL, 0x306f2, &[]), Kind::Kvm).max(), "umip"));
+    assert!(!has(host(&cpu(AMD, 0x800f12, &[]), Kind::Kvm).max(), "umip"));
+    assert!(has(host(&cpu(AMD, 0x830f10, &["umip"]), Kind::Kvm).max(), "umip"));
+}
+
+#[test]
+fn trims_take_away_ask_for_and_mask_by_kind() {
+    let raw = cpu(INTEL, 0x50654, &["avx2", "rdseed", "clflush", "smep", "invtsc", "tsc"]);
+    let default = |words: &str, kind| {
+        let trims: Trims = words.parse().unwrap();
+        Host::from_hardware(&raw, kind, &trims).default().clone()
+    };
+    assert!(has(&default("", Kind::Kvm), "rdseed"));
+    assert!(!has(&default("no-rdseed", Kind::Kvm), "rdseed"));
+    assert!(has(&default("hvm:no-rdseed", Kind::Kvm), "rdseed"));
+    assert!(!has(&default("hvm:no-rdseed", Kind::HvmShadow), "rdseed"));
+    assert!(!has(&default("00000007.0.ebx=fffbffff", Kind::Kvm), "rdseed"));
+    assert!(!has(&default("", Kind::Kvm), "invtsc") && has(&default("invtsc", Kind::Kvm), "invtsc"), "on request");
+    assert!(!has(&default("no-x2apic", Kind::Kvm), "x2apic"), "what is made can be taken away");
+    for words in ["no-rdsed", "xen:no-rdseed", "00000008.eax=0", "00000007.0.ebx=xyz", "00000007.0.ebx=100000000"] {
+        assert!(words.parse::<Trims>().is_err(), "{words}");
+    }
+}
+
+#[test]
+fn a_policy_file_holds_every_policy_and_nothing_else() {
+    let raw = cpu(INTEL, 0x50654, &["md-clear", "arch-capabilities", "rdctl-no", "clflush"]);
+    let policy = host(&raw, Kind::Hvm).default().clone();
+    let file = selfsame_cpuid::PolicyFile { name: "web 1", source: Some("test"), context: Some("a=1 b=2"), policy };
+    let mut text = String::new();
+    file.write(&mut text).unwrap();
+    let read = selfsame_cpuid::PolicyFile::parse(text.as_bytes()).unwrap();
+    assert_eq!(read, file);
+    for at in 0..text.len() {
+        for changed in [b'0', b'f', b' ', b'\n', b'#', 0, 0xff] {
+            let mut bytes = text.clone().into_bytes();
+            if bytes[at] == changed {
+                continue;
+            }
+            bytes[at] = changed;
+            let error = selfsame_cpuid::PolicyFile::parse(&bytes).unwrap_err();
+            assert!(error.to_string().starts_with("line "), "{error}");
+        }
+        let error = selfsame_cpuid::PolicyFile::parse(&text.as_bytes()[..at]).unwrap_err();
+        assert!(error.to_string().starts_with("line "), "{error}");
+    }
+}
