@@ -205,11 +205,7 @@ impl Frozen {
             let (Some(&key), Some(&slot)) = (KEYS.get(place), ORDERED_SLOTS.get(place)) else { continue };
             let (head, registers) = entry.split_at_mut(8);
             head.copy_from_slice(&key.to_le_bytes());
-            for (bytes, word) in
-                registers.as_chunks_mut().0.iter_mut().zip(self.leaves.slot(usize::from(slot)).to_array())
-            {
-                *bytes = word.to_le_bytes();
-            }
+            registers.copy_from_slice(&bytes_of(self.leaves.slot(usize::from(slot)).to_array()));
         }
         Ok(needed_bytes)
     }
@@ -266,7 +262,7 @@ impl Frozen {
                 self.leaves.set_slot(usize::from(slot), Regs::ZERO);
             }
         }
-        self.leaves.words[FIRST_MSR_WORD..].fill(0);
+        self.leaves.words_mut()[FIRST_MSR_WORD..].fill(0);
         self.row_count = 0;
     }
 
@@ -291,17 +287,18 @@ impl Frozen {
             let [key] = pairs(head);
             // Mostly the next leaf of the model; only behind a gap is it looked up.
             let place = if KEYS.get(least) == Some(&key) { least } else { place_of(key) };
-            let mut regs = [0; 4];
-            for (register, bytes) in regs.iter_mut().zip(registers.as_chunks().0) {
-                *register = u32::from_le_bytes(*bytes);
-            }
-            let Some(&slot) = ORDERED_SLOTS.get(place).filter(|_| place >= least && regs != [0; 4]) else {
+            let regs = registers.first_chunk().map(words_of).unwrap_or_default();
+            let is_allowed = place >= least && regs != [0; 4];
+            // The list is as long as the model: what ascends fits.
+            let (Some(&slot), Some(row), true) = (ORDERED_SLOTS.get(place), self.rows.get_mut(at), is_allowed) else {
+                self.row_count = at.min(SLOTS);
                 return Err(refused_leaf(at, key, place, least));
             };
+            *row = place as u8;
             self.leaves.set_slot(usize::from(slot), regs.into());
-            self.list(place as u8);
             least = place + 1;
         }
+        self.row_count = entries.len();
         Ok(())
     }
 
@@ -348,6 +345,23 @@ fn refused_leaf(entry: usize, key: Key, place: usize, least: usize) -> BinaryErr
         _ => EntryDefect::Zero,
     };
     BinaryError::Leaf { entry, leaf, subleaf, defect }
+}
+
+/// Four registers as they are written. One move of sixteen bytes where the machine is little-endian.
+#[inline]
+fn bytes_of(words: [u32; 4]) -> [u8; 16] {
+    let [a, b, c, d] = words.map(u128::from);
+    (a | b << 32 | c << 64 | d << 96).to_le_bytes()
+}
+
+/// Four registers as they were written.
+#[inline]
+fn words_of(bytes: &[u8; 16]) -> [u32; 4] {
+    let mut words = [0; 4];
+    for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+        *word = u32::from_le_bytes(*bytes);
+    }
+    words
 }
 
 const fn pair(low: u32, high: u32) -> u64 {

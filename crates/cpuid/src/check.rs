@@ -8,7 +8,7 @@ use crate::feature::{Offer, Relation};
 use crate::finding::What;
 use crate::host::Host;
 use crate::leaves::Leaves;
-use crate::model::{FIRST_MSR_WORD, WORDS};
+use crate::model::FIRST_MSR_WORD;
 use crate::place::{Place, Word};
 use crate::policy::Policy;
 use crate::regs::Regs;
@@ -181,7 +181,7 @@ impl<'a> Check<'a> {
     fn refused_numbers(&self, refused: &mut impl FnMut(Refusal)) {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
         let mut is_vendor_refused = false;
-        let is_refused = |number: &&Number| !number.accepts(guest.words[number.word()], host.words[number.word()]);
+        let is_refused = |number: &&Number| !number.accepts(guest.words()[number.word()], host.words()[number.word()]);
         for row in NUMBERS.iter().filter(is_refused).map(Number::row) {
             let is_vendor =
                 row.word == table::VENDOR[0] || row.word == table::VENDOR[1] || row.word == table::VENDOR[2];
@@ -248,14 +248,13 @@ impl<'a> Check<'a> {
 
 /// The bits, of those that a check refuses, that the guest has and the host lacks; zero if none.
 fn missing_bits(guest: &Leaves, host: &Leaves) -> u32 {
-    let words: &[u32; WORDS] = &guest.words;
-    let both = words.iter().zip(&host.words).zip(&table::REFUSED);
+    let both = guest.words().iter().zip(host.words()).zip(&table::REFUSED);
     both.fold(0, |missing, ((guest, host), refused)| missing | (guest & !host & refused))
 }
 
 /// Whether the host's VMX must keep at 1 a control that the guest believes may be 0.
 fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
-    let (guest_msrs, host_msrs) = (&guest.words[FIRST_MSR_WORD..], &host.words[FIRST_MSR_WORD..]);
+    let (guest_msrs, host_msrs) = (&guest.words()[FIRST_MSR_WORD..], &host.words()[FIRST_MSR_WORD..]);
     let words = guest_msrs.iter().zip(host_msrs).zip(&table::DEFAULT_ONE[FIRST_MSR_WORD..]);
     guest.is_set(leaf_01::VMX) && words.fold(0, |m, ((guest, host), one)| m | (!guest & host & one)) != 0
 }
@@ -263,7 +262,7 @@ fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
 /// Whether no number of the guest is beyond the host's.
 fn numbers_agree(guest: &Leaves, host: &Leaves) -> bool {
     table::NUMBER_WORDS.iter().all(|of| {
-        let (guest, host) = (guest.words[of.word()], host.words[of.word()]);
+        let (guest, host) = (guest.words()[of.word()], host.words()[of.word()]);
         guest == host || of.numbers().iter().all(|number| number.accepts(guest, host))
     })
 }

@@ -141,7 +141,7 @@ impl Hardware {
         let mut leaves = self.leaves.clone();
         let plan = plan_of(kind);
         let signature = leaves.get(1, 0).eax;
-        for ((word, hardware), named) in leaves.words.iter_mut().zip(&plan.hardware).zip(&table::NAMED) {
+        for ((word, hardware), named) in leaves.words_mut().iter_mut().zip(&plan.hardware).zip(&table::NAMED) {
             *word &= hardware | named;
         }
         leaves.change(1, 0, Register::Eax, |_| signature);

@@ -5,13 +5,11 @@ use core::fmt;
 use selfsame_xstate::Geometry;
 
 use crate::featureset::Featureset;
-use crate::model::{self, COMPARED_SLOTS, FIRST_MSR_WORD, MSR_COUNT, MSRS, SLOTS, WORDS};
+use crate::model::{self, FIRST_KEPT, FIRST_MSR_WORD, MEMORY_SLOTS, MSRS, WORDS};
 use crate::place::{Place, Register, Word};
 use crate::regs::Regs;
 use crate::table;
 use crate::vendor::{Signature, Vendor, VendorName};
-
-const KEPT_SLOTS: usize = SLOTS - COMPARED_SLOTS;
 
 /// What every leaf and MSR of the model reads as. What was never set is zero.
 ///
@@ -29,10 +27,8 @@ const KEPT_SLOTS: usize = SLOTS - COMPARED_SLOTS;
 /// ```
 #[derive(Clone, Eq, PartialEq)]
 pub struct Leaves {
-    /// The compared slots, register by register, then the halves of the MSRs.
-    pub(crate) words: [u32; WORDS],
-    /// The slots that are only kept.
-    pub(crate) kept: [Regs; KEPT_SLOTS],
+    /// The compared slots, then the MSRs, two to a slot, then the slots that are only kept.
+    pub(crate) slots: [[u32; 4]; MEMORY_SLOTS],
 }
 
 /// A leaf, subleaf or MSR that the model does not have.
@@ -43,7 +39,7 @@ pub struct OutsideModel;
 impl Leaves {
     /// All zero.
     pub const fn new() -> Self {
-        Self { words: [0; WORDS], kept: [Regs::ZERO; KEPT_SLOTS] }
+        Self { slots: [[0; 4]; MEMORY_SLOTS] }
     }
 
     /// What the leaf reads as; zero outside the model. The subleaf of a leaf without any is ignored.
@@ -63,29 +59,34 @@ impl Leaves {
         Ok(())
     }
 
+    /// The words that levelling and checking go over: [`WORDS`] of them, as [`Word::index`] says.
+    #[inline]
+    pub(crate) const fn words(&self) -> &[u32] {
+        self.slots.split_at(FIRST_KEPT).0.as_flattened()
+    }
+
+    /// The same words, to be changed.
+    #[inline]
+    pub(crate) const fn words_mut(&mut self) -> &mut [u32] {
+        self.slots.split_at_mut(FIRST_KEPT).0.as_flattened_mut()
+    }
+
     #[inline]
     pub(crate) fn slot(&self, slot: usize) -> Regs {
-        match slot.checked_sub(COMPARED_SLOTS) {
-            Some(kept) => self.kept.get(kept).copied().unwrap_or_default(),
-            None => self.words.as_chunks::<4>().0.get(slot).copied().unwrap_or_default().into(),
-        }
+        self.slots.get(slot).copied().unwrap_or_default().into()
     }
 
     #[inline]
     pub(crate) fn set_slot(&mut self, slot: usize, regs: Regs) {
-        if let Some(kept) = slot.checked_sub(COMPARED_SLOTS) {
-            if let Some(place) = self.kept.get_mut(kept) {
-                *place = regs;
-            }
-        } else if let Some(words) = self.words.as_chunks_mut::<4>().0.get_mut(slot) {
-            *words = regs.to_array();
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = regs.to_array();
         }
     }
 
     /// The value of an MSR; `None` outside the model.
     pub fn msr(&self, index: u32) -> Option<u64> {
         let at = FIRST_MSR_WORD + model::msr_slot(index)? * 2;
-        Some(u64::from(*self.words.get(at)?) | u64::from(*self.words.get(at + 1)?) << 32)
+        Some(u64::from(*self.words().get(at)?) | u64::from(*self.words().get(at + 1)?) << 32)
     }
 
     /// Sets the value of an MSR.
@@ -96,7 +97,7 @@ impl Leaves {
     #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
     pub fn set_msr(&mut self, index: u32, value: u64) -> Result<(), OutsideModel> {
         let at = FIRST_MSR_WORD + model::msr_slot(index).ok_or(OutsideModel)? * 2;
-        for (word, half) in self.words.iter_mut().skip(at).zip([value as u32, (value >> 32) as u32]) {
+        for (word, half) in self.words_mut().iter_mut().skip(at).zip([value as u32, (value >> 32) as u32]) {
             *word = half;
         }
         Ok(())
@@ -104,12 +105,12 @@ impl Leaves {
 
     /// One word of the model.
     pub const fn word(&self, word: Word) -> u32 {
-        self.words[word.index()]
+        self.words()[word.index()]
     }
 
     /// One word of the model, to be changed.
     pub(crate) const fn word_mut(&mut self, word: Word) -> &mut u32 {
-        &mut self.words[word.index()]
+        &mut self.words_mut()[word.index()]
     }
 
     /// Whether the bit at `place` is set.
@@ -122,11 +123,12 @@ impl Leaves {
     /// A VMX control is present where it may be 1 and may be 0: its bit is set in the high half of its MSR (allowed-1)
     /// and clear in the low half (allowed-0).
     pub fn features(&self) -> Featureset {
-        let mut words = self.words;
+        let mut words = [0; WORDS];
+        words.copy_from_slice(self.words());
         for ((word, named), low) in words.iter_mut().zip(&table::NAMED).zip(&table::CONTROLS) {
             *word &= named;
             if let Some(low) = low {
-                *word &= !self.words.get(*low as usize).copied().unwrap_or_default();
+                *word &= !self.words().get(*low as usize).copied().unwrap_or_default();
             }
         }
         Featureset::from_words(words)
@@ -174,8 +176,6 @@ impl Leaves {
         }
     }
 }
-
-const _: () = assert!(MSR_COUNT * 2 + COMPARED_SLOTS * 4 == WORDS);
 
 impl Default for Leaves {
     fn default() -> Self {

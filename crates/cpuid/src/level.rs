@@ -8,7 +8,7 @@ use crate::closure::close;
 use crate::feature::Kind;
 use crate::finding::What;
 use crate::leaves::Leaves;
-use crate::model::{self, COMPARED_SLOTS};
+use crate::model::{self, FIRST_KEPT};
 use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{Floor, rebuild};
@@ -18,7 +18,7 @@ use crate::table::{self, NUMBERS, plan_of};
 use crate::value::Value;
 use crate::vendor::Signature;
 
-/// Leaves that describe, in groups each taken whole from one host: the slots among those that are only kept.
+/// Leaves that describe, in groups each taken whole from one host: their slots.
 static DESCRIPTIVE: [Range<usize>; 7] = [
     kept(0x2, 0x2),
     kept(0x4, 0x4),
@@ -37,8 +37,8 @@ const fn kept(first: u32, last: u32) -> Range<usize> {
         end = slot;
         subleaf += 1;
     }
-    assert!(start >= COMPARED_SLOTS && start <= end);
-    start - COMPARED_SLOTS..end + 1 - COMPARED_SLOTS
+    assert!(start >= FIRST_KEPT && start <= end);
+    start..end + 1
 }
 
 /// Folds default policies, one after another, into the level of their hosts.
@@ -119,7 +119,7 @@ impl<'a> Leveller<'a> {
         if self.count == 0 {
             self.leaves = host.leaves.clone();
             for range in &DESCRIPTIVE {
-                self.leaves.kept[range.clone()].fill(Regs::ZERO);
+                self.leaves.slots[range.clone()].fill([0; 4]);
             }
         } else {
             self.fold_words(&host.leaves);
@@ -132,7 +132,7 @@ impl<'a> Leveller<'a> {
     fn fold_words(&mut self, host: &Leaves) {
         let signatures = [self.leaves.word(table::SIGNATURE), host.word(table::SIGNATURE)];
         for (i, number) in NUMBERS.iter().enumerate() {
-            let (mine, theirs) = (&mut self.leaves.words[number.word()], host.words[number.word()]);
+            let (mine, theirs) = (&mut self.leaves.words_mut()[number.word()], host.words()[number.word()]);
             if *mine != theirs {
                 let (combined, do_agree) = number.combine(*mine, theirs);
                 *mine = combined;
@@ -140,7 +140,7 @@ impl<'a> Leveller<'a> {
             }
         }
         let plan = plan_of(self.kind);
-        let words = self.leaves.words.iter_mut().zip(&host.words);
+        let words = self.leaves.words_mut().iter_mut().zip(host.words());
         for ((mine, theirs), (and, or)) in words.zip(plan.and.iter().zip(&plan.or)) {
             *mine = (*mine & (theirs | !and)) | (theirs & or);
         }
@@ -153,14 +153,13 @@ impl<'a> Leveller<'a> {
     /// Keeps the row of each component that any host has. Rows must agree in size and offset.
     fn fold_states(&mut self, host: &Leaves) {
         for component in host.xcr0().union(host.xss()).minus(ComponentSet::LEGACY) {
-            let theirs = host.state_row(component);
-            let Some(mine) = self.leaves.state_row_mut(component) else { continue };
+            let (mine, theirs) = (self.leaves.state_row(component), host.state_row(component));
             if mine.eax == 0 {
-                *mine = theirs;
+                self.leaves.set_state_row(component, theirs);
             } else if theirs.eax != 0 && (mine.eax, mine.ebx) != (theirs.eax, theirs.ebx) {
                 self.disagreement.states.insert(component);
-            } else {
-                mine.ecx |= theirs.ecx;
+            } else if mine.ecx != theirs.ecx {
+                self.leaves.set_state_row(component, Regs { ecx: mine.ecx | theirs.ecx, ..mine });
             }
         }
     }
@@ -170,8 +169,8 @@ impl<'a> Leveller<'a> {
             if described_by.is_some_and(|by| by < name) {
                 continue;
             }
-            let (mine, theirs) = (&mut self.leaves.kept[range.clone()], &host.kept[range.clone()]);
-            let is_there = theirs.iter().any(|regs| !regs.is_zero());
+            let (mine, theirs) = (&mut self.leaves.slots[range.clone()], &host.slots[range.clone()]);
+            let is_there = theirs.iter().any(|registers| *registers != [0; 4]);
             let is_tie = *described_by == Some(name);
             if is_there && (!is_tie || *theirs < *mine) {
                 mine.copy_from_slice(theirs);

@@ -114,7 +114,7 @@ fn apply(leaves: &mut Leaves, set: &Featureset) {
 /// Says in the low half of a control's MSR whether the control must be 1.
 fn set_low_half(leaves: &mut Leaves, place: Place, must_be_one: bool) {
     let Some(low) = table::CONTROLS.get(place.word().index()).copied().flatten() else { return };
-    if let Some(word) = leaves.words.get_mut(usize::from(low)) {
+    if let Some(word) = leaves.words_mut().get_mut(usize::from(low)) {
         if must_be_one {
             *word |= place.mask();
         } else {
@@ -270,7 +270,7 @@ pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
     const DERIVED: [u32; WORDS] = table::covered_by(Relation::Derived);
     let signature = leaves.get(1, 0).eax & SIGNATURE;
     let vendor = leaves.get(0, 0);
-    for (at, word) in leaves.words.iter_mut().enumerate() {
+    for (at, word) in leaves.words_mut().iter_mut().enumerate() {
         *word &= [&LOCAL, &DYNAMIC, &DERIVED].into_iter().fold(table::KNOWN[at], |kept, mask| kept & !mask[at]);
     }
     let _ = leaves.set(0, 0, vendor);

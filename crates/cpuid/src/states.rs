@@ -3,7 +3,7 @@
 use selfsame_xstate::{Component, ComponentSet};
 
 use crate::leaves::Leaves;
-use crate::model::{self, COMPARED_SLOTS};
+use crate::model;
 use crate::place::{Register, Word};
 use crate::regs::Regs;
 
@@ -12,13 +12,13 @@ const XCR0_HIGH: Word = Word::subleaf(0xd, 0, Register::Edx);
 const XSS_LOW: Word = Word::subleaf(0xd, 1, Register::Ecx);
 const XSS_HIGH: Word = Word::subleaf(0xd, 1, Register::Edx);
 
-/// Where the row of component 2 lies among the slots that are only kept; the others follow it.
+/// The slot of component 2; the others follow it.
 const FIRST_ROW: usize = match model::slot(0xd, 2) {
-    Some(slot) => slot - COMPARED_SLOTS,
+    Some(slot) => slot,
     None => unreachable!(),
 };
 
-const _: () = assert!(matches!(model::slot(0xd, 62), Some(slot) if slot - COMPARED_SLOTS == FIRST_ROW + 60));
+const _: () = assert!(matches!(model::slot(0xd, 62), Some(slot) if slot == FIRST_ROW + 60));
 
 const fn set(low: u32, high: u32) -> ComponentSet {
     ComponentSet::from_bits(low as u64 | (high as u64) << 32)
@@ -38,13 +38,13 @@ impl Leaves {
     /// The row of a component; zero for x87 and SSE, which have none.
     #[inline]
     pub(crate) fn state_row(&self, component: Component) -> Regs {
-        let at = usize::from(component.index()).checked_sub(2).map(|i| FIRST_ROW + i);
-        at.and_then(|at| self.kept.get(at)).copied().unwrap_or_default()
+        usize::from(component.index()).checked_sub(2).map_or(Regs::ZERO, |i| self.slot(FIRST_ROW + i))
     }
 
-    /// The row of a component, to be changed.
-    pub(crate) fn state_row_mut(&mut self, component: Component) -> Option<&mut Regs> {
-        let at = usize::from(component.index()).checked_sub(2)? + FIRST_ROW;
-        self.kept.get_mut(at)
+    /// Sets the row of a component that has one.
+    pub(crate) fn set_state_row(&mut self, component: Component, regs: Regs) {
+        if let Some(i) = usize::from(component.index()).checked_sub(2) {
+            self.set_slot(FIRST_ROW + i, regs);
+        }
     }
 }

@@ -38,7 +38,7 @@ impl Scope {
     const NONE: Self = Self { kept: [u32::MAX; WORDS], asked: Featureset::EMPTY };
 
     fn apply(&self, leaves: &mut Leaves, set: &mut Featureset) {
-        for (word, kept) in leaves.words.iter_mut().zip(&self.kept) {
+        for (word, kept) in leaves.words_mut().iter_mut().zip(&self.kept) {
             *word &= kept;
         }
         *set = *set & Featureset::from_words(self.kept);

@@ -34,11 +34,11 @@ pub fn unite<'a>(cpus: impl IntoIterator<Item = &'a Leaves>, mut differs: impl F
     for cpu in cpus {
         for (i, number) in NUMBERS.iter().enumerate() {
             let at = number.word();
-            let (mine, theirs) = (host.words[at], cpu.words[at]);
+            let (mine, theirs) = (host.words()[at], cpu.words()[at]);
             different_numbers |= u64::from(!number.is_same(mine, theirs)) << i;
-            host.words[at] = number.combine(mine, theirs).0;
+            host.words_mut()[at] = number.combine(mine, theirs).0;
         }
-        let words = host.words.iter_mut().zip(&cpu.words).zip(&mut different_bits);
+        let words = host.words_mut().iter_mut().zip(cpu.words()).zip(&mut different_bits);
         for (((mine, theirs), different), (all, any)) in words.zip(ALL.iter().zip(&table::ANY)) {
             *different |= (*mine ^ theirs) & (all | any);
             *mine = (*mine & !(all | any)) | (*mine & theirs & all) | ((*mine | theirs) & any);

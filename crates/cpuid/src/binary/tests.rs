@@ -48,7 +48,7 @@ fn some_leaves() -> impl Strategy<Value = Leaves> {
     (rows, msrs).prop_map(|(rows, msrs)| {
         let mut leaves = Leaves::new();
         for (slot, regs) in rows {
-            leaves.set_slot(slot, regs.into());
+            leaves.set_slot(usize::from(ORDERED_SLOTS[slot]), regs.into());
         }
         for (at, value) in msrs {
             leaves.set_msr(MSRS[at], value).unwrap();
