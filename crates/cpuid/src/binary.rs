@@ -110,7 +110,6 @@ static KEYS: [Key; SLOTS] = {
     keys
 };
 
-#[expect(clippy::panic, reason = "evaluated while compiling, for keys of the model only")]
 /// The slots in the order of their keys.
 static ORDERED_SLOTS: [u16; SLOTS] = {
     let mut slots = [0; SLOTS];

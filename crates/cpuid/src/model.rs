@@ -155,7 +155,7 @@ pub(crate) const FIRST_KEPT: usize = WORDS / 4;
 /// The memory of a policy, in slots: those of the leaves and those that the MSRs fill.
 pub(crate) const MEMORY_SLOTS: usize = SLOTS + FIRST_KEPT - COMPARED_SLOTS;
 
-const _: () = assert!(WORDS % 4 == 0);
+const _: () = assert!(WORDS.is_multiple_of(4));
 
 /// The first word that belongs to an MSR.
 pub(crate) const FIRST_MSR_WORD: usize = COMPARED_SLOTS * 4;
