@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use selfsame_xstate::ComponentSet;
+use selfsame_xstate::{Component, ComponentSet};
 
 use crate::closure::close;
 use crate::feature::Kind;
@@ -11,7 +11,7 @@ use crate::leaves::Leaves;
 use crate::model::{self, FIRST_KEPT};
 use crate::policy::Policy;
 use crate::quirk;
-use crate::rebuild::{Floor, rebuild};
+use crate::rebuild::{Floor, XFD_FLAG, rebuild, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, NUMBERS, plan_of};
@@ -28,6 +28,12 @@ static DESCRIPTIVE: [Range<usize>; 7] = [
     kept(0x8000_0019, 0x8000_0019),
     kept(0x8000_001d, 0x8000_001d),
 ];
+
+/// The slot of leaf 0x40000000: the hypervisor's name and its highest leaf.
+const HYPERVISOR: usize = match model::slot(0x4000_0000, 0) {
+    Some(slot) => slot,
+    None => unreachable!(),
+};
 
 /// The slots of the leaves from `first` to `last`, none of which holds a compared subleaf.
 const fn kept(first: u32, last: u32) -> Range<usize> {
@@ -64,6 +70,8 @@ pub struct Leveller<'a> {
     described_by: [Option<&'a str>; DESCRIPTIVE.len()],
     disagreement: Disagreement,
     floor: Floor,
+    /// The flags of leaf 0xD's rows that some host showed.
+    shown_flags: u32,
 }
 
 /// What the hosts of a pool must agree on and do not.
@@ -106,6 +114,7 @@ impl<'a> Leveller<'a> {
             described_by: [None; DESCRIPTIVE.len()],
             disagreement: Disagreement { values: 0, states: ComponentSet::EMPTY, is_empty: false },
             floor: Floor { basic: 0, leaf_7: 0, extended: 0 },
+            shown_flags: 0,
         }
     }
 
@@ -117,13 +126,12 @@ impl<'a> Leveller<'a> {
     /// Adds a host by its name and its default policy.
     pub fn add(&mut self, name: &'a str, host: &Policy) {
         if self.count == 0 {
-            self.leaves = host.leaves.clone();
-            for range in &DESCRIPTIVE {
-                self.leaves.slots[range.clone()].fill([0; 4]);
-            }
+            self.leaves.words_mut().copy_from_slice(host.leaves.words());
+            self.leaves.set_slot(HYPERVISOR, host.leaves.slot(HYPERVISOR));
         } else {
             self.fold_words(&host.leaves);
         }
+        self.fold_hypervisor(&host.leaves);
         self.fold_states(&host.leaves);
         self.fold_descriptions(name, &host.leaves);
         self.count += 1;
@@ -145,23 +153,38 @@ impl<'a> Leveller<'a> {
             *mine = (*mine & (theirs | !and)) | (theirs & or);
         }
         if signatures[0] != signatures[1] {
-            let least = signatures.into_iter().min_by_key(|&eax| (Signature::of(eax), eax));
-            *self.leaves.word_mut(table::SIGNATURE) = least.unwrap_or_default();
+            *self.leaves.word_mut(table::SIGNATURE) = Signature::least(signatures);
         }
     }
 
-    /// Keeps the row of each component that any host has. Rows must agree in size and offset.
+    /// A guest is told of one hypervisor, and of no more leaves than the least of the hosts has.
+    fn fold_hypervisor(&mut self, host: &Leaves) {
+        let (mine, theirs) = (self.leaves.slot(HYPERVISOR), host.slot(HYPERVISOR));
+        let is_same = (mine.ebx, mine.ecx, mine.edx) == (theirs.ebx, theirs.ecx, theirs.edx);
+        let both = if is_same { Regs { eax: mine.eax.min(theirs.eax), ..mine } } else { Regs::ZERO };
+        self.leaves.set_slot(HYPERVISOR, both);
+    }
+
+    /// Keeps the row of each component that any host has. Rows must agree in all that places the component and all that
+    /// follows it; what a row says of compaction and XFD is shown only with those features.
     fn fold_states(&mut self, host: &Leaves) {
         for component in host.xcr0().union(host.xss()).minus(ComponentSet::LEGACY) {
             let (mine, theirs) = (self.leaves.state_row(component), host.state_row(component));
+            let are_shown = self.shown_flags & shown_flags(host);
             if mine.eax == 0 {
                 self.leaves.set_state_row(component, theirs);
-            } else if theirs.eax != 0 && (mine.eax, mine.ebx) != (theirs.eax, theirs.ebx) {
-                self.disagreement.states.insert(component);
-            } else if mine.ecx != theirs.ecx {
-                self.leaves.set_state_row(component, Regs { ecx: mine.ecx | theirs.ecx, ..mine });
+            } else if theirs.eax != 0 {
+                let is_same = (mine.eax, mine.ebx) == (theirs.eax, theirs.ebx);
+                if !is_same || (mine.ecx ^ theirs.ecx) & are_shown & !XFD_FLAG != 0 {
+                    self.disagreement.states.insert(component);
+                }
+                // XFD of a component must be there on all hosts that show XFD.
+                let without_xfd = XFD_FLAG & are_shown & !(mine.ecx & theirs.ecx);
+                let ecx = (mine.ecx | theirs.ecx) & !without_xfd;
+                self.leaves.set_state_row(component, Regs { ecx, ..mine });
             }
         }
+        self.shown_flags |= shown_flags(host);
     }
 
     fn fold_descriptions(&mut self, name: &'a str, host: &Leaves) {
@@ -209,18 +232,15 @@ impl<'a> Leveller<'a> {
 
 /// Makes leaf 0xD enumerate every component that has a row.
 fn rebuild_enumeration(leaves: &mut Leaves) {
-    use crate::place::Register::{Eax, Ecx, Edx};
-    let (mut user, mut supervisor) = (3u64, 0u64);
-    for index in 2..=62 {
-        let row = leaves.get(0xd, index);
-        if row.eax != 0 {
-            *(if row.ecx & 1 == 1 { &mut supervisor } else { &mut user }) |= 1 << index;
+    let rows = (2..=62).filter_map(Component::new).map(|component| (component, leaves.state_row(component)));
+    let rows = rows.filter(|(_, row)| row.eax != 0);
+    let (mut user, mut supervisor) = (ComponentSet::LEGACY, ComponentSet::EMPTY);
+    for (component, row) in rows {
+        if row.ecx & 1 == 1 {
+            supervisor.insert(component);
+        } else {
+            user.insert(component);
         }
     }
-    let halves = |set: u64| [set & 0xffff_ffff, set >> 32].map(|half| u32::try_from(half).unwrap_or_default());
-    let ([user_low, user_high], [supervisor_low, supervisor_high]) = (halves(user), halves(supervisor));
-    leaves.change(0xd, 0, Eax, |_| user_low);
-    leaves.change(0xd, 0, Edx, |_| user_high);
-    leaves.change(0xd, 1, Ecx, |_| supervisor_low);
-    leaves.change(0xd, 1, Edx, |_| supervisor_high);
+    leaves.set_states(user, supervisor);
 }

@@ -167,6 +167,16 @@ impl Leaves {
     }
 }
 
+/// In ECX of a component's row: it may be kept from use by IA32_XFD (SDM vol. 1, 13.2).
+pub(crate) const XFD_FLAG: u32 = 4;
+
+/// The flags of a component's row that a policy shows: the class always, the alignment where there is compaction, XFD
+/// where there is XFD.
+pub(crate) const fn shown_flags(leaves: &Leaves) -> u32 {
+    let has_compaction = leaves.is_set(leaf_0d::XSAVEC) || leaves.is_set(leaf_0d::XSAVES);
+    1 | if has_compaction { 2 } else { 0 } | if leaves.is_set(leaf_0d::XFD) { XFD_FLAG } else { 0 }
+}
+
 /// Rebuilds leaf 0xD from the features and from where the hardware keeps each component.
 fn rebuild_states(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry) {
     let has = |place| set.contains(place);
@@ -175,31 +185,18 @@ fn rebuild_states(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry) {
     let user: ComponentSet = given.iter().filter(|&c| !geometry.is_supervisor(c)).collect();
     let supervisor = if has(leaf_0d::XSAVES) { given.minus(user) } else { ComponentSet::EMPTY };
     let size_bytes = geometry.standard_size(user).unwrap_or_default();
-    let (user_low, user_high) = halves(user.bits());
-    let (supervisor_low, supervisor_high) = halves(supervisor.bits());
+    leaves.set_states(user, supervisor);
+    leaves.change(0xd, 0, Register::Ecx, |_| size_bytes);
     // EBX of both follows XCR0 and XSS at the exit.
-    let _ = leaves.set(0xd, 0, Regs::new(user_low, 0, size_bytes, user_high));
+    leaves.change(0xd, 0, Register::Ebx, |_| 0);
     leaves.change(0xd, 1, Register::Ebx, |_| 0);
-    leaves.change(0xd, 1, Register::Ecx, |_| supervisor_low);
-    leaves.change(0xd, 1, Register::Edx, |_| supervisor_high);
-    let mut shown_flags = 1;
-    if has(leaf_0d::XSAVEC) || has(leaf_0d::XSAVES) {
-        shown_flags |= 2;
-    }
-    if has(leaf_0d::XFD) {
-        shown_flags |= 4;
-    }
+    let shown_flags = shown_flags(leaves);
     for component in (2..=62).filter_map(Component::new) {
         let row = if user.union(supervisor).contains(component) { geometry.row(component) } else { None };
         let mut regs = row.map_or(Regs::ZERO, |row| row.registers().into());
         regs.ecx &= shown_flags;
-        let _ = leaves.set(0xd, u32::from(component.index()), regs);
+        leaves.set_state_row(component, regs);
     }
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
-const fn halves(value: u64) -> (u32, u32) {
-    (value as u32, (value >> 32) as u32)
 }
 
 fn copy_common_bits(leaves: &mut Leaves) {

@@ -24,6 +24,12 @@ const fn set(low: u32, high: u32) -> ComponentSet {
     ComponentSet::from_bits(low as u64 | (high as u64) << 32)
 }
 
+/// The low and the high half.
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+pub(crate) const fn halves(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
 impl Leaves {
     /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
     pub const fn xcr0(&self) -> ComponentSet {
@@ -39,6 +45,18 @@ impl Leaves {
     #[inline]
     pub(crate) fn state_row(&self, component: Component) -> Regs {
         usize::from(component.index()).checked_sub(2).map_or(Regs::ZERO, |i| self.slot(FIRST_ROW + i))
+    }
+
+    /// Sets the components that XCR0 and IA32_XSS may enable.
+    pub(crate) const fn set_states(&mut self, user: ComponentSet, supervisor: ComponentSet) {
+        let words = [(XCR0_LOW, XCR0_HIGH, user), (XSS_LOW, XSS_HIGH, supervisor)];
+        let mut i = 0;
+        while i < words.len() {
+            let (low, high, set) = words[i];
+            *self.word_mut(low) = halves(set.bits()).0;
+            *self.word_mut(high) = halves(set.bits()).1;
+            i += 1;
+        }
     }
 
     /// Sets the row of a component that has one.

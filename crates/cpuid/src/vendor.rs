@@ -125,6 +125,13 @@ impl Signature {
     }
 }
 
+impl Signature {
+    /// Of several values of leaf 1 EAX, the one of the oldest CPU.
+    pub(crate) fn least(leaf_1_eax: [u32; 2]) -> u32 {
+        leaf_1_eax.into_iter().min_by_key(|&eax| (Self::of(eax), eax)).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "family {} model {:#x} stepping {}", self.family, self.model, self.stepping)

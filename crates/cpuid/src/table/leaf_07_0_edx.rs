@@ -2,6 +2,7 @@
 
 use selfsame_xstate::{Component, ComponentSet};
 
+use super::leaf_0d::XSAVES;
 use super::leaf_01::XSAVE;
 use super::leaf_07_0_ebx::{AVX512BW, AVX512F, AVX512VL, RTM, SGX};
 use super::leaf_80000001::LM;
@@ -113,10 +114,16 @@ pub(crate) static ROWS: [Feature; 26] = [
             "KVM has no guest architectural LBR merged though QEMU names it; component 15 is Linux's own, saved apart",
             "SDM vol. 2A, CPUID.07H.0:EDX",
         ),
-    row(IBT, "ibt").linux("ibt").xen("CET_IBT").offer(Hardware, Never, Never, Never).because(
-        "Linux 6.18 gives it together with shstk, whose components hold its MSRs; Xen keeps it to itself",
-        "SDM vol. 2A, CPUID.07H.0:EDX",
-    ),
+    row(IBT, "ibt")
+        .linux("ibt")
+        .xen("CET_IBT")
+        .offer(Hardware, Never, Never, Never)
+        .needs(&[XSAVES])
+        .components(ComponentSet::EMPTY.with(Component::CET_U).with(Component::CET_S))
+        .because(
+            "its MSRs are state of the CET components; KVM takes it away where XSS lacks either; Xen keeps it to itself",
+            "SDM vol. 2A, CPUID.07H.0:EDX",
+        ),
     row(AMX_BF16, "amx-bf16")
         .linux("amx_bf16")
         .xen("AMX_BF16")

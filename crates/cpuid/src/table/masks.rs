@@ -48,8 +48,10 @@ pub(crate) static DEFAULT_ONE: [u32; WORDS] = {
 
 /// The words of the model as the rows of one kind of guest see them.
 pub(crate) struct Plan {
-    /// Level by AND.
+    /// Level by AND: all that levels neither by OR nor as a number, bits without a row included.
     pub(crate) and: [u32; WORDS],
+    /// Level as numbers.
+    numbers: [u32; WORDS],
     /// Level by OR.
     pub(crate) or: [u32; WORDS],
     /// Named bits and fields that a host's hardware gives.
@@ -73,6 +75,7 @@ pub(crate) const fn plan_of(kind: Kind) -> &'static Plan {
 const fn plan(kind: Kind) -> Plan {
     let mut plan = Plan {
         and: [0; WORDS],
+        numbers: [0; WORDS],
         or: [0; WORDS],
         hardware: [0; WORDS],
         made: [0; WORDS],
@@ -83,10 +86,8 @@ const fn plan(kind: Kind) -> Plan {
     while i < FEATURES.len() {
         let row = &FEATURES[i];
         let (word, mask, offer) = (row.place.word().index(), row.place.mask(), row.offer_to(kind));
-        match (row.relation, offer) {
-            (Relation::Any, Offer::Anywhere) => plan.or[word] |= mask,
-            (Relation::All | Relation::Any, _) => plan.and[word] |= mask,
-            _ => {}
+        if matches!((row.relation, offer), (Relation::Any, Offer::Anywhere)) {
+            plan.or[word] |= mask;
         }
         match offer {
             Offer::Hardware => plan.hardware[word] |= mask,
@@ -105,7 +106,7 @@ const fn plan(kind: Kind) -> Plan {
         let mask = row.mask() & !NAMED[word];
         match row.relation {
             Relation::Any => plan.or[word] |= mask,
-            Relation::All => plan.and[word] |= mask,
+            Relation::Min | Relation::Max | Relation::Equal => plan.numbers[word] |= mask,
             _ => {}
         }
         if matches!(row.offers[kind as usize], Offer::Hardware)
@@ -114,6 +115,11 @@ const fn plan(kind: Kind) -> Plan {
             plan.hardware[word] |= mask;
         }
         i += 1;
+    }
+    let mut word = 0;
+    while word < WORDS {
+        plan.and[word] = !(plan.or[word] | plan.numbers[word]);
+        word += 1;
     }
     plan
 }
