@@ -73,6 +73,9 @@ pub(crate) enum Command {
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Output {
     /// Print one JSON document
+    ///
+    /// `show` and `check` print an object if exactly one FILE is given that is a file, and an array for a directory or for
+    /// several.
     #[arg(long, help_heading = "Output")]
     pub(crate) json: bool,
     /// Print one line

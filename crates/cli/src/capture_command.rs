@@ -11,6 +11,7 @@ pub(crate) fn run(arguments: &CaptureArguments) -> Result<Verdict, Problem> {
     use crate::terminal::{note, print};
 
     let name = arguments.name.as_deref();
+    output_file::guard(arguments.file.as_deref(), output_file::Written::Capture, [], false)?;
     let dump = if arguments.kvm {
         crate::capture::kvm(name)
     } else {

@@ -12,6 +12,9 @@ use crate::problem::{Problem, printable};
 /// No dump is larger: what is, is a disk image or the like, and memory is not for it.
 const LIMIT_MIB: u64 = 256;
 
+/// What a format shows itself by comes within this.
+const HEAD_BYTES: usize = 64 << 10;
+
 /// What a file holds.
 #[derive(Debug)]
 pub(crate) enum Document {
@@ -66,8 +69,35 @@ pub(crate) fn read(path: &Path) -> Result<Document, Problem> {
     match selfsame_formats::read(&bytes, &name, None) {
         Ok(dump) => Ok(Document::Dump(dump)),
         Err(ReadError::Policy) => policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy))),
-        Err(source) => Err(Problem::Dump { path: path.to_owned(), source }),
+        Err(source) => Err(match other_format(&bytes) {
+            Some((what, hint)) => Problem::OtherFormat { path: path.to_owned(), what, hint },
+            None => Problem::Dump { path: path.to_owned(), source },
+        }),
     }
+}
+
+/// What a file is that is known here and not read, and what to do about it.
+fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
+    const DUMP: &str = "it is not read here: take a dump of the host with `selfsame capture` or `cpuid -r`";
+    const PACKED: [(&[u8], &str); 4] = [
+        (b"\x1f\x8b", "a gzip archive"),
+        (b"\xfd7zXZ\0", "an xz archive"),
+        (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+        (b"BZh", "a bzip2 archive"),
+    ];
+    if let Some((_, what)) = PACKED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
+        return Some((what, "unpack it first"));
+    }
+    let text = String::from_utf8_lossy(bytes.get(..HEAD_BYTES).unwrap_or(bytes));
+    let start = text.trim_start();
+    let has_key = |key: &str| text.lines().any(|line| line.split(':').next().is_some_and(|name| name.trim() == key));
+    if has_key("processor") && (has_key("vendor_id") || has_key("flags")) {
+        return Some(("/proc/cpuinfo, which does not tell all that CPUID does", DUMP));
+    }
+    if start.starts_with('<') && ["<cpu", "<capabilities", "<domainCapabilities"].iter().any(|tag| text.contains(tag)) {
+        return Some(("XML of libvirt", DUMP));
+    }
+    None
 }
 
 /// Reads a file that must hold a policy.
@@ -97,6 +127,9 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
 
 fn policy(path: &Path, text: &[u8]) -> Result<StoredPolicy, Problem> {
     let file = PolicyFile::parse(text).map_err(|source| Problem::Policy { path: path.to_owned(), source })?;
+    if crate::host::vendor(&file.policy.leaves).is_empty() {
+        return Err(Problem::NoVendor { path: path.to_owned() });
+    }
     Ok(StoredPolicy::of(&file))
 }
 
@@ -107,6 +140,11 @@ fn json_policy(path: &Path, bytes: &[u8]) -> Result<StoredPolicy, Problem> {
     match document.get("policy") {
         Some(serde_json::Value::String(text)) => policy(path, text.as_bytes()),
         Some(serde_json::Value::Null) => Err(Problem::RefusedLevel { path: path.to_owned() }),
+        _ if ["QMP", "return", "execute"].iter().any(|key| document.get(key).is_some()) => Err(Problem::OtherFormat {
+            path: path.to_owned(),
+            what: "JSON of QEMU's monitor (QMP)",
+            hint: "it is not read here: take a dump of the host with `selfsame capture` or `cpuid -r`",
+        }),
         _ => Err(no_policy()),
     }
 }

@@ -1,10 +1,11 @@
 //! Files to hosts.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims};
+use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
 use selfsame_formats::{Dump, Source};
 
 use crate::cpus;
@@ -114,6 +115,23 @@ impl Machine {
         matches!(self.origin, Origin::Hardware(_))
     }
 
+    /// Whether a dump lacks an MSR that the CPU has: what it tells of counts as absent, and may be there.
+    pub(crate) fn misses_msr(&self, index: u32) -> bool {
+        let gate = match index {
+            0x10a => "arch-capabilities",
+            0xcf => "core-capability",
+            0x480..=0x493 => "vmx",
+            _ => "",
+        };
+        let has_it = gate.is_empty() || feature(gate).is_some_and(|row| self.raw.is_set(row.place));
+        !matches!(self.origin, Origin::Policy(..)) && has_it && !self.msrs.contains(&index)
+    }
+
+    /// The name with the file, where another has the same name.
+    pub(crate) fn label(&self, other: &str) -> String {
+        if self.name == other { format!("{} ({})", self.name, shown(&self.path)) } else { self.name.clone() }
+    }
+
     /// The name of the source in JSON.
     pub(crate) fn source(&self) -> String {
         match self.origin {
@@ -159,8 +177,8 @@ pub(crate) struct Pool {
     pub(crate) machines: Vec<Machine>,
     /// Files that were left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
-    /// Whether a directory was named.
-    pub(crate) has_directory: bool,
+    /// Whether exactly one file was named and no directory: JSON is an object then, not an array.
+    pub(crate) is_one_file: bool,
 }
 
 /// Reads the hosts that `paths` name: files, directories of dumps, or `-`.
@@ -214,7 +232,8 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
     }
     name_apart(&mut machines);
     machines.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Pool { machines, skipped, has_directory: found.has_directory })
+    let is_one_file = paths.len() == 1 && !found.has_directory;
+    Ok(Pool { machines, skipped, is_one_file })
 }
 
 /// Reads one file as a host.
@@ -247,6 +266,9 @@ fn name_apart(machines: &mut [Machine]) {
             name = format!("{} ({number})", machine.name);
             number += 1;
         }
+        if name != machine.name {
+            note(&format!("another host is called {} too: that of {} is {name} here", machine.name, shown(&machine.path)));
+        }
         machine.name = name;
     }
 }
@@ -259,7 +281,7 @@ struct Found {
     has_directory: bool,
     /// Directories in which a dump must be.
     checked: Vec<PathBuf>,
-    seen: BTreeSet<PathBuf>,
+    seen: BTreeMap<Identity, PathBuf>,
     problems: Vec<Problem>,
 }
 
@@ -284,14 +306,44 @@ impl Found {
     }
 
     fn add_file(&mut self, path: &Path, directory: Option<&Path>) {
-        let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-        if self.seen.insert(identity) {
-            self.files.push((path.to_owned(), directory.map(Path::to_owned)));
-        } else if let Some(directory) = directory {
-            // Its dumps were named before: they are not missed.
-            self.checked.retain(|other| other != directory);
+        match self.seen.entry(identity(path)) {
+            Entry::Vacant(entry) => {
+                entry.insert(path.to_owned());
+                self.files.push((path.to_owned(), directory.map(Path::to_owned)));
+            }
+            Entry::Occupied(entry) => {
+                let first = entry.get();
+                // A path that is written in two ways needs no word, a link may surprise.
+                if !path.components().eq(first.components()) {
+                    note(&format!("{}: the same file as {}: counts once", shown(path), shown(first)));
+                }
+                if let Some(directory) = directory {
+                    // Its dumps were named before: they are not missed.
+                    self.checked.retain(|other| other != directory);
+                }
+            }
         }
     }
+}
+
+/// What makes two paths one file: links of both kinds lead to the same.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Identity {
+    /// A device and an inode.
+    #[cfg(unix)]
+    Inode(u64, u64),
+    /// A path without links.
+    Path(PathBuf),
+}
+
+/// The identity of a file.
+pub(crate) fn identity(path: &Path) -> Identity {
+    #[cfg(unix)]
+    if let Ok(metadata) = fs::metadata(path) {
+        use std::os::unix::fs::MetadataExt as _;
+        return Identity::Inode(metadata.dev(), metadata.ino());
+    }
+    Identity::Path(fs::canonicalize(path).unwrap_or_else(|_| path.to_owned()))
 }
 
 /// The files of a directory that may be dumps: regular ones, but for hidden files, notes and JSON.

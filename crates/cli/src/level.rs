@@ -17,7 +17,7 @@ use crate::json::{
 };
 use crate::losses::{Lost, Unwarned, losses};
 use crate::names::{numbers, own};
-use crate::output_file;
+use crate::output_file::{self, Written, is_stdout};
 use crate::problem::Problem;
 use crate::terminal::note;
 use crate::why::Seen;
@@ -45,12 +45,15 @@ pub(crate) struct Level<'m> {
 
 pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
-    let running = running_guests(&arguments.running)?;
+    let file = arguments.file.as_deref();
+    let inputs = arguments.hosts.iter().chain(&arguments.running);
+    output_file::guard(file, Written::Policy, inputs, arguments.output.json)?;
+    let running = running_guests(&arguments.running, arguments.kind)?;
     let pool = load(&arguments.hosts, arguments.reading.skip_bad)?;
     let name = arguments.name.as_deref().unwrap_or("level");
     let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;
     let is_accepted = level.is_accepted();
-    if let Some(path) = &arguments.file {
+    if let Some(path) = file {
         match &level.policy {
             Some(policy) if is_accepted => output_file::write(path, &policy.text())?,
             _ => note(&format!("{}: not written, because of the refusal", crate::problem::shown(path))),
@@ -59,25 +62,37 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let output = arguments.output;
     if output.json {
         print_document(&level.document(&pool))?;
-    } else if output.quiet {
-        terminal::print(&level_page::line(&level))?;
     } else {
-        level_page::print(&level, &pool, output.verbose, arguments.file.as_deref().filter(|_| is_accepted))?;
+        let text = if output.quiet {
+            level_page::line(&level)
+        } else {
+            let written = file.filter(|path| is_accepted && !is_stdout(path));
+            level_page::text(&level, &pool, output.verbose, written)
+        };
+        // A program reads the policy there: what people read goes beside it.
+        if file.is_some_and(is_stdout) { terminal::print_beside(&text) } else { terminal::print(&text)? }
     }
     Ok(Verdict::of(is_accepted))
 }
 
 /// Reads the policies of guests that run; a directory means every file in it.
-fn running_guests(paths: &[PathBuf]) -> Result<Vec<StoredPolicy>, Problem> {
-    let mut guests = Vec::new();
+fn running_guests(paths: &[PathBuf], kind: Kind) -> Result<Vec<StoredPolicy>, Problem> {
+    let mut files = Vec::new();
     for path in paths {
         if path.is_dir() {
-            for file in entries(path)? {
-                guests.push(read_policy(&file)?);
-            }
+            files.extend(entries(path)?);
         } else {
-            guests.push(read_policy(path)?);
+            files.push(path.clone());
         }
+    }
+    let mut guests = Vec::new();
+    for path in files {
+        let guest = read_policy(&path)?;
+        let found = guest.policy.kind;
+        if found != kind {
+            return Err(Problem::Kind { path, what: "this is a policy for", found, wanted: kind });
+        }
+        guests.push(guest);
     }
     guests.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(guests)

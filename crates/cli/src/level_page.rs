@@ -11,7 +11,7 @@ use crate::json::CostMember;
 use crate::level::Level;
 use crate::losses::Lost;
 use crate::names::{by_leaf, folded, notable, own};
-use crate::problem::{Problem, shown};
+use crate::problem::shown;
 use crate::show::{finding_line, shown_numbers, states};
 use crate::terminal::{BAD, DIM, GOOD, Page, WARNING, all_hosts, count, hosts};
 use crate::why::hypervisor;
@@ -44,13 +44,14 @@ pub(crate) fn line(level: &Level<'_>) -> String {
     }
     let refused = level.running.iter().filter(|(.., answer)| !answer.is_accepted()).count();
     if refused > 0 {
-        return format!("refused: {}; {level_text}\n", count(refused, "move of a running guest") + " would fail");
+        let moves = if refused == 1 { "1 move of a running guest" } else { &*format!("{refused} moves of running guests") };
+        return format!("refused: {moves} would fail; {level_text}\n");
     }
     format!("{level_text}\n")
 }
 
-/// Prints the level.
-pub(crate) fn print(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: Option<&Path>) -> Result<(), Problem> {
+/// The level as a page.
+pub(crate) fn text(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: Option<&Path>) -> String {
     let mut page = Page::new();
     head(&mut page, level);
     host_table(&mut page, level, is_verbose);
@@ -74,7 +75,7 @@ pub(crate) fn print(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: O
     if let Some(path) = written {
         page.line(format_args!("\nThe level was written to {}.", shown(path)));
     }
-    page.print()
+    page.into_text()
 }
 
 fn head(page: &mut Page, level: &Level<'_>) {

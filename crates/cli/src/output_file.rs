@@ -4,15 +4,74 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::document::{self, Document};
+use crate::host::{entries, identity};
 use crate::problem::Problem;
 use crate::terminal::print;
+
+/// What is to be written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Written {
+    /// A policy.
+    Policy,
+    /// A capture.
+    Capture,
+}
+
+/// Whether a path is standard output.
+pub(crate) fn is_stdout(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+/// Refuses to write over what cannot be made again: an input, somebody's capture, or a file of another kind.
+pub(crate) fn guard<'p>(
+    path: Option<&Path>,
+    written: Written,
+    inputs: impl IntoIterator<Item = &'p PathBuf>,
+    is_json: bool,
+) -> Result<(), Problem> {
+    let Some(path) = path else { return Ok(()) };
+    if is_stdout(path) {
+        return if is_json { Err(Problem::TwoOutputs) } else { Ok(()) };
+    }
+    if !path.is_file() {
+        return Ok(());
+    }
+    let is_it = |input: &Path| !is_stdout(input) && identity(input) == identity(path);
+    for input in inputs {
+        let is_input = if input.is_dir() {
+            // Policies beside dumps are left out, so that a pool's level may lie with the pool.
+            entries(input)?.iter().any(|file| is_it(file)) && !is_policy(path)
+        } else {
+            is_it(input)
+        };
+        if is_input {
+            return Err(Problem::OverInput { path: path.to_owned() });
+        }
+    }
+    let is_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    let what = match written {
+        Written::Policy if is_dump(path) => "a dump of a machine, and a policy is to be written",
+        Written::Capture if !is_empty && !is_dump(path) => "a file that is no capture",
+        _ => return Ok(()),
+    };
+    Err(Problem::OverOther { path: path.to_owned(), what })
+}
+
+fn is_dump(path: &Path) -> bool {
+    matches!(document::read(path), Ok(Document::Dump(_)))
+}
+
+fn is_policy(path: &Path) -> bool {
+    matches!(document::read(path), Ok(Document::Policy(_)))
+}
 
 /// Writes a file; `-` is standard output.
 ///
 /// The text is written beside the file and moved over it: who reads it meanwhile has the old text or the new one. Where
 /// this fails, nothing is left.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), Problem> {
-    if path.as_os_str() == "-" {
+    if is_stdout(path) {
         return print(text);
     }
     replace(path, text.as_bytes()).map_err(|source| Problem::Write { path: path.to_owned(), source })

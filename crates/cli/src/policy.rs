@@ -9,7 +9,7 @@ use crate::host::{Machine, load};
 use crate::json::{FindingMember, LevelRefusal, PolicyDocument, SCHEMA, feature_names, print_document};
 use crate::level::{Level, refused_requests};
 use crate::names::own;
-use crate::output_file;
+use crate::output_file::{self, Written};
 use crate::problem::{Problem, printable, shown};
 use crate::terminal::{complain, count, print};
 use crate::why::Seen;
@@ -27,6 +27,8 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
     if let Some(word) = arguments.words.iter().find(|word| !word.starts_with("cpuid=")) {
         return Err(Problem::NotWords { word: printable(word) });
     }
+    let inputs = std::slice::from_ref(&arguments.from);
+    output_file::guard(arguments.file.as_deref(), Written::Policy, inputs, arguments.output.json)?;
     let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
     let trims = trims(&words)?;
     let mut made = make(arguments, &trims)?;

@@ -143,6 +143,47 @@ pub(crate) enum Problem {
         /// The name.
         name: String,
     },
+    /// The answer and the policy both want standard output.
+    #[error("-o - and --json would both write to standard output; the JSON has the policy as its `policy` member")]
+    TwoOutputs,
+    /// The file to be written is one that is read.
+    #[error("{}: is an input: it is not written over; give -o another name", shown(path))]
+    OverInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file to be written is there and something else.
+    #[error("{}: is there and is {what}: it is not written over; give -o another name, or remove it", shown(path))]
+    OverOther {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
+    /// A policy of no CPU.
+    #[error("{}: this policy has no vendor (leaf 00000000 is missing or zero): no CPU is like that", shown(path))]
+    NoVendor {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of a format that is known and not read.
+    #[error("{}: this is {what}; {hint}", shown(path))]
+    OtherFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+        /// What to give instead.
+        hint: &'static str,
+    },
+    /// A spelling of several features.
+    #[error("`{name}` is the name of several features: {}; say which", candidates.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// Their canonical names.
+        candidates: Vec<&'static str>,
+    },
     /// A file cannot be written.
     #[error("{}: cannot be written: {}; nothing was left there", shown(path), io_text(source))]
     Write {

@@ -21,8 +21,7 @@ pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
     let Output { json, quiet, verbose } = arguments.output;
     if json {
         let mut documents: Vec<ShowDocument> = pool.machines.iter().map(document).collect();
-        let is_one = documents.len() == 1 && !pool.has_directory;
-        match documents.pop().filter(|_| is_one) {
+        match documents.pop().filter(|_| pool.is_one_file) {
             Some(document) => print_document(&document)?,
             None => print_document(&pool.machines.iter().map(document).collect::<Vec<_>>())?,
         }

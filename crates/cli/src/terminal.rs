@@ -132,6 +132,11 @@ impl Page {
         }
     }
 
+    /// The text of the page.
+    pub(crate) fn into_text(self) -> String {
+        self.text
+    }
+
     /// Prints the page.
     pub(crate) fn print(self) -> Result<(), Problem> {
         print(&self.text)
@@ -145,6 +150,12 @@ pub(crate) fn print(text: &str) -> Result<(), Problem> {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => Err(Problem::Output(error)),
         _ => Ok(()),
     }
+}
+
+/// Prints text to standard error, where standard output has a file.
+pub(crate) fn print_beside(text: &str) {
+    // Nobody is left to tell where this fails.
+    let _ = anstream::stderr().lock().write_all(text.as_bytes());
 }
 
 /// Says something beside the answer.

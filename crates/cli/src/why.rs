@@ -99,22 +99,11 @@ impl<'m> Seen<'m> {
     /// How a host that lacks a bit lacks it.
     pub(crate) fn lacks(&self, place: Place) -> &'static str {
         match place.word().source() {
-            WordSource::Msr { index, .. } if !self.machine.msrs.contains(&index) && self.has_msr(index) => {
+            WordSource::Msr { index, .. } if self.machine.misses_msr(index) => {
                 "its dump does not have the MSR that tells of it"
             }
             _ => "the host lacks it",
         }
-    }
-
-    /// Whether the CPU has an MSR of the model, whatever the dump has.
-    fn has_msr(&self, index: u32) -> bool {
-        let gate = match index {
-            0x10a => "arch-capabilities",
-            0xcf => "core-capability",
-            0x480..=0x493 => "vmx",
-            _ => return true,
-        };
-        selfsame_cpuid::feature(gate).is_some_and(|row| self.raw.contains(row.place))
     }
 
     /// The user states of a feature for which the host has no room.

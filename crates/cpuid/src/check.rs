@@ -11,6 +11,7 @@ use crate::leaves::Leaves;
 use crate::model::FIRST_MSR_WORD;
 use crate::place::{Place, Word};
 use crate::policy::Policy;
+use crate::rebuild::{XFD_FLAG, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, NUMBERS, Number, leaf_01};
@@ -205,17 +206,17 @@ impl<'a> Check<'a> {
 
     fn refused_states(&self, refused: &mut impl FnMut(Refusal)) {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
-        let beyond = guest.xss().minus(host.xss());
-        for component in beyond {
+        let user = guest.xcr0().minus(host.xcr0()).iter().map(|component| (component, Rule::NotOnHost));
+        let supervisor = guest.xss().minus(host.xss()).iter().map(|component| (component, Rule::XssBeyondHost));
+        for (component, rule) in user.chain(supervisor) {
             let what = What::Components(ComponentSet::EMPTY.with(component));
-            let reason = Reason::Rule(Rule::XssBeyondHost);
             let (guest, host) = (Side::Bit(true), Side::Bit(false));
-            refused(Refusal { what, rule: Rule::XssBeyondHost, guest, host, reason });
+            refused(Refusal { what, rule, guest, host, reason: Reason::Rule(rule) });
         }
         let states = guest.xcr0().union(guest.xss()).intersection(host.xcr0().union(host.xss()));
         for component in states.minus(ComponentSet::LEGACY) {
             let (mine, theirs) = (guest.state_row(component), host.state_row(component));
-            if !is_same_row(mine, theirs) {
+            if !is_same_row(mine, theirs, shown_flags(guest)) {
                 let side = |row: Regs| Side::Place { size_bytes: row.eax, offset_bytes: row.ebx };
                 refused(Refusal {
                     what: What::Components(ComponentSet::EMPTY.with(component)),
@@ -267,18 +268,22 @@ fn numbers_agree(guest: &Leaves, host: &Leaves) -> bool {
     })
 }
 
-/// Whether every component of the guest lies on the host where the guest believes it.
+/// Whether every component of the guest is on the host, where the guest believes it.
 fn states_agree(guest: &Leaves, host: &Leaves) -> bool {
     let states = guest.xcr0().union(guest.xss());
-    guest.xss().is_subset_of(host.xss())
+    let flags = shown_flags(guest);
+    guest.xcr0().is_subset_of(host.xcr0())
+        && guest.xss().is_subset_of(host.xss())
         && states
             .minus(ComponentSet::LEGACY)
             .iter()
-            .all(|component| is_same_row(guest.state_row(component), host.state_row(component)))
+            .all(|component| is_same_row(guest.state_row(component), host.state_row(component), flags))
 }
 
-/// Whether two rows of leaf 0xD describe the same place: size, offset and class. What a row says of compaction and XFD
-/// is shown only with those features.
-const fn is_same_row(guest: Regs, host: Regs) -> bool {
-    guest.eax == host.eax && guest.ebx == host.ebx && guest.ecx & 1 == host.ecx & 1
+/// Whether two rows of leaf 0xD describe the same place: size, offset and class, the alignment where the guest is shown
+/// compaction, and XFD as far as the guest may use it.
+const fn is_same_row(guest: Regs, host: Regs, flags: u32) -> bool {
+    let different = guest.ecx ^ host.ecx;
+    let is_xfd_missing = guest.ecx & !host.ecx & flags & XFD_FLAG != 0;
+    guest.eax == host.eax && guest.ebx == host.ebx && different & flags & !XFD_FLAG == 0 && !is_xfd_missing
 }

@@ -50,6 +50,8 @@ pub enum Finding {
         /// The components.
         components: ComponentSet,
     },
+    /// The CPU has VMX, but the MSRs that say what it can do are not known.
+    VmxUnknown,
     /// SYSCALL is not shown, as Intel does outside 64-bit mode: the CPU has it.
     SyscallHidden,
 }
@@ -58,7 +60,8 @@ impl Finding {
     /// The rule of the closed list that it falls under.
     pub const fn rule(&self) -> Rule {
         match self {
-            Self::Unnamed { .. } | Self::SyscallHidden => Rule::Malformed,
+            Self::Unnamed { .. } => Rule::OfferNever,
+            Self::SyscallHidden | Self::VmxUnknown => Rule::NotOnHost,
             Self::Orphan { .. } => Rule::Prerequisite,
             _ => Rule::Layout,
         }
@@ -73,6 +76,7 @@ impl Finding {
             Self::RowFilled { component } => What::Components(ComponentSet::from_bits(1 << component.index())),
             Self::Geometry(_) => What::Name("leaf 0000000d"),
             Self::SyscallHidden => What::Name("syscall"),
+            Self::VmxUnknown => What::Name("vmx"),
         }
     }
 }
@@ -96,6 +100,9 @@ impl fmt::Display for Finding {
             Self::Geometry(defect) => write!(f, "{defect}"),
             Self::StateWithoutXsave { components } => {
                 write!(f, "leaf 0000000d enumerates {components}, but leaf 1 has no XSAVE; guests get neither")
+            }
+            Self::VmxUnknown => {
+                f.write_str("MSRs 0x480 to 0x491 are not known, so nobody knows what it can do; not given to guests")
             }
             Self::SyscallHidden => {
                 f.write_str("not shown because the dump was taken outside 64-bit mode; every Intel CPU with LM has it")

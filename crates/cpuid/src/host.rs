@@ -13,7 +13,7 @@ use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{self, Floor, rebuild};
 use crate::regs::Regs;
-use crate::table::{self, Plan, leaf_01, leaf_80000001, plan_of};
+use crate::table::{self, Plan, VALUES, leaf_01, leaf_80000001, plan_of};
 use crate::trim::Trims;
 use crate::vendor::Vendor;
 
@@ -52,8 +52,7 @@ impl Host {
 
     /// Takes what a hypervisor offers, such as `KVM_GET_SUPPORTED_CPUID`, as the host's maximum and default.
     ///
-    /// What the hypervisor makes anywhere is there even where its list leaves it out: KVM leaves TSC_DEADLINE and ARAT to
-    /// the VMM.
+    /// The list is the maximum, but for what KVM leaves to its VMMs to add on every host: HYPERVISOR, TSC_DEADLINE, ARAT.
     pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
         let policy = offered_policy(offered, kind, trims);
         Self { raw: offered.features(), max: policy.clone(), default: policy }
@@ -95,11 +94,15 @@ struct Hardware {
 impl Hardware {
     fn of(raw: &Leaves, trims: &Trims) -> Self {
         let mut leaves = raw.clone();
+        leaves.fill_true_controls();
         rebuild::clear_what_is_not_the_cpus(&mut leaves);
         let mut set = leaves.features();
         set.remove(leaf_01::HYPERVISOR);
         if is_syscall_hidden(raw) {
             set.insert(leaf_80000001::SYSCALL);
+        }
+        if are_vmx_msrs_unknown(raw) {
+            set.remove(leaf_01::VMX);
         }
         trims.apply_to_host(&mut leaves, &mut set);
         let geometry = usable_geometry(raw, raw.vendor());
@@ -145,11 +148,16 @@ impl Hardware {
             *word &= hardware | named;
         }
         leaves.change(1, 0, Register::Eax, |_| signature);
+        for row in VALUES.iter().filter(|row| kind == Kind::Kvm && row.kvm_at_most.is_some()) {
+            let word = leaves.word_mut(row.word);
+            *word = row.set(*word, row.get(*word).min(row.kvm_at_most.unwrap_or(u32::MAX)));
+        }
         quirk(&self.leaves, &self.set, kind, &mut set);
         trims.apply_to_guest(kind, &mut leaves, &mut set);
         let is_unsafe = is_rsba_settled(&set);
         close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         quirk::settle_rsba(is_unsafe, kind, &mut set);
+        quirk::settle_speculation(kind, &mut set);
         rebuild(&mut leaves, &set, &self.geometry, Floor::default());
         Policy { kind, topology: None, leaves }
     }
@@ -164,9 +172,7 @@ fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
         let _ = leaves.set(leaf, 0, regs);
     }
     let mut set = leaves.features();
-    let listed = set;
-    set = set | whole(plan_of(kind), |p| &p.made);
-    quirk::narrow_made(offered.vendor(), &listed, kind, &mut set);
+    quirk::vmm_makes(kind, &mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);
     let geometry = usable_geometry(offered, offered.vendor());
     close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
@@ -192,6 +198,12 @@ fn is_syscall_hidden(raw: &Leaves) -> bool {
     raw.vendor().is_intel_like() && raw.is_set(leaf_80000001::LM) && !raw.is_set(leaf_80000001::SYSCALL)
 }
 
+/// Whether a CPU with VMX came without the MSRs that say what its VMX can do: no such CPU exists, and no guest can use
+/// the one without the other.
+fn are_vmx_msrs_unknown(raw: &Leaves) -> bool {
+    raw.is_set(leaf_01::VMX) && raw.msr(0x480) == Some(0)
+}
+
 /// The geometry that a host's save areas have: rows that a dump lost are those that all CPUs of the vendor have, and
 /// components without any row are not there.
 fn usable_geometry(raw: &Leaves, vendor: Vendor) -> Geometry {
@@ -211,6 +223,9 @@ pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
     }
     if is_syscall_hidden(raw) {
         found(Finding::SyscallHidden);
+    }
+    if are_vmx_msrs_unknown(raw) {
+        found(Finding::VmxUnknown);
     }
     let mut set = raw.features();
     let enumerated = raw.xcr0().union(raw.xss());

@@ -54,7 +54,8 @@ impl Leaves {
     ///
     /// The model has no such leaf or subleaf.
     pub fn set(&mut self, leaf: u32, subleaf: u32, regs: Regs) -> Result<(), OutsideModel> {
-        let slot = model::slot(leaf, subleaf).ok_or(OutsideModel)?;
+        let is_plain = model::indexing(leaf) == Some(false);
+        let slot = model::slot(leaf, subleaf).filter(|_| subleaf == 0 || !is_plain).ok_or(OutsideModel)?;
         self.set_slot(slot, regs);
         Ok(())
     }

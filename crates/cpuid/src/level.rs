@@ -19,10 +19,9 @@ use crate::value::Value;
 use crate::vendor::Signature;
 
 /// Leaves that describe, in groups each taken whole from one host: their slots.
-static DESCRIPTIVE: [Range<usize>; 7] = [
+static DESCRIPTIVE: [Range<usize>; 6] = [
     kept(0x2, 0x2),
     kept(0x4, 0x4),
-    kept(0x18, 0x18),
     kept(0x8000_0002, 0x8000_0004),
     kept(0x8000_0005, 0x8000_0006),
     kept(0x8000_0019, 0x8000_0019),

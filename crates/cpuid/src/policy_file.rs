@@ -69,8 +69,13 @@ impl<'a> PolicyFile<'a> {
     ///
     /// # Errors
     ///
-    /// Those of `sink`.
+    /// Those of `sink`; and a name, source or context that one line cannot hold as it is: empty, or with control
+    /// characters, `#`, or blanks at its ends.
     pub fn write<W: Write>(&self, sink: W) -> fmt::Result {
+        let texts = [Some(self.name), self.source, self.context];
+        if !texts.into_iter().flatten().all(is_one_line) {
+            return Err(fmt::Error);
+        }
         let mut text = TextWriter::begin(sink, Document::Policy)?;
         text.statement(&Statement::Name(self.name))?;
         text.statement(&Statement::Kind(self.policy.kind.name()))?;
@@ -93,6 +98,11 @@ impl<'a> PolicyFile<'a> {
     }
 }
 
+/// Whether a text stands in a line as it is.
+fn is_one_line(text: &str) -> bool {
+    !text.is_empty() && text.trim_ascii() == text && !text.contains(|c: char| c.is_control() || c == '#')
+}
+
 /// The state of reading one file.
 struct Reader<'a> {
     name: Option<&'a str>,
@@ -103,6 +113,8 @@ struct Reader<'a> {
     leaves: Leaves,
     last: Option<Row>,
 }
+
+const NOT_ZERO: &str = "a value that is not zero: what is absent is zero";
 
 /// Where a row stands in the order of a file.
 #[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd)]
@@ -132,6 +144,9 @@ impl<'a> Reader<'a> {
             Statement::Cpu(_) => Err(TextError::Misplaced { line, keyword: "cpu" }),
             Statement::Leaf(leaf, subleaf, regs) => {
                 self.ascend(line, Row::Leaf(leaf, subleaf.unwrap_or(0)))?;
+                if regs.is_zero() {
+                    return Err(TextError::Arguments { line, expected: NOT_ZERO });
+                }
                 match (model::indexing(leaf), subleaf) {
                     (Some(true), None) => return Err(TextError::Arguments { line, expected: "a subleaf" }),
                     (Some(false), Some(_)) => {
@@ -145,6 +160,9 @@ impl<'a> Reader<'a> {
                 self.ascend(line, Row::Msr(index))?;
                 let value =
                     value.ok_or(TextError::Arguments { line, expected: "a value: a policy holds no faults" })?;
+                if value == 0 {
+                    return Err(TextError::Arguments { line, expected: NOT_ZERO });
+                }
                 self.leaves.set_msr(index, value).map_err(|_| TextError::OutsideModel { line })
             }
         }

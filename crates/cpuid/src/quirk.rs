@@ -4,7 +4,9 @@ use crate::feature::Kind;
 use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::place::Place;
-use crate::table::{leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000008, leaf_80000021, msr_10a};
+use crate::table::{
+    leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000008, leaf_80000021, msr_10a,
+};
 use crate::vendor::{Signature, Vendor};
 
 /// Bits that may be set anywhere but mean something on one vendor's CPUs only.
@@ -37,19 +39,45 @@ pub(crate) fn keep_vendors_own(vendor: Vendor, set: &mut Featureset) {
     }
 }
 
-/// Takes out of `set` what the hypervisor makes on another vendor's CPUs only.
-pub(crate) fn narrow_made(vendor: Vendor, host: &Featureset, kind: Kind, set: &mut Featureset) {
-    // KVM emulates UMIP through an Intel control; AMD's virtual machines have it from the hardware or not at all.
-    if kind == Kind::Kvm && vendor.is_amd_like() && !host.contains(leaf_07_0_ecx::UMIP) {
-        set.remove(leaf_07_0_ecx::UMIP);
+/// Adds what KVM leaves to its VMMs to show, on every host and to every guest.
+pub(crate) fn vmm_makes(kind: Kind, set: &mut Featureset) {
+    if kind == Kind::Kvm {
+        for place in [leaf_01::HYPERVISOR, leaf_01::TSC_DEADLINE, leaf_06::ARAT] {
+            set.insert(place);
+        }
     }
 }
 
+/// What KVM emulates for AMD guests in MSR 0x10A: immunities that all of AMD's CPUs have (kvm_get_arch_capabilities).
+const IMMUNE_AMD: [Place; 8] = [
+    leaf_07_0_edx::ARCH_CAPABILITIES,
+    msr_10a::RDCTL_NO,
+    msr_10a::SKIP_L1DFL_VMENTRY,
+    msr_10a::MDS_NO,
+    msr_10a::PSCHANGE_MC_NO,
+    msr_10a::GDS_NO,
+    msr_10a::RFDS_NO,
+    msr_10a::ITS_NO,
+];
+
 /// What KVM makes on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
 fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
-    narrow_made(leaves.vendor(), host, Kind::Kvm, set);
     if !leaves.vendor().is_amd_like() {
+        // ... and Intel guests by AMD's bits.
+        for (intel, amd) in [
+            (leaf_07_0_edx::SPEC_CTRL, leaf_80000008::IBPB),
+            (leaf_07_0_edx::STIBP, leaf_80000008::AMD_STIBP),
+            (leaf_07_0_edx::SSBD, leaf_80000008::AMD_SSBD),
+        ] {
+            if host.contains(intel) {
+                set.insert(amd);
+            }
+        }
         return;
+    }
+    // UMIP is emulated through an Intel control; AMD's virtual machines have it from the hardware or not at all.
+    if !host.contains(leaf_07_0_ecx::UMIP) {
+        set.remove(leaf_07_0_ecx::UMIP);
     }
     // KVM tells AMD guests of the same controls by Intel's bits as well (kvm_set_cpu_caps).
     if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
@@ -67,6 +95,13 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
 pub(crate) fn widen_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     if !kind.is_xen() {
         kvm_makes(leaves, host, set);
+        if leaves.vendor().is_amd_like() {
+            for place in IMMUNE_AMD {
+                set.insert(place);
+            }
+        } else if host.contains(leaf_07_0_edx::SPEC_CTRL) {
+            set.insert(leaf_80000008::IBRS);
+        }
         return;
     }
     speculation_controls(host, set);
@@ -82,6 +117,11 @@ pub(crate) fn widen_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mu
 
 /// Adjusts the default policy of a host whose hardware has `host`.
 pub(crate) fn narrow_default(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+    // What always aborts is of no use: a new guest sees one of the two, never both. Linux hides RTM from itself too.
+    if host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {
+        set.remove(leaf_07_0_ebx::RTM);
+        set.remove(leaf_07_0_ebx::HLE);
+    }
     if !kind.is_xen() {
         kvm_makes(leaves, host, set);
         return;
@@ -99,11 +139,7 @@ pub(crate) fn narrow_default(leaves: &Leaves, host: &Featureset, kind: Kind, set
     if (family, model) == (6, 0x55) && stepping <= 4 {
         set.remove(leaf_07_0_ebx::CLWB);
     }
-    // What always aborts is of no use: a new guest sees one of the two, never both.
-    if host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {
-        set.remove(leaf_07_0_ebx::RTM);
-        set.remove(leaf_07_0_ebx::HLE);
-    } else {
+    if !host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {
         set.remove(leaf_07_0_edx::RTM_ALWAYS_ABORT);
     }
 }
@@ -119,6 +155,24 @@ fn speculation_controls(host: &Featureset, set: &mut Featureset) {
     }
     if host.contains(leaf_07_0_edx::SPEC_CTRL) {
         set.insert(leaf_80000008::IBPB);
+    }
+}
+
+/// Takes from Xen's guests the speculation controls that stand without the MSR that they are bits of. (KVM makes them
+/// from the other vendor's bits, so no row of the table says it.)
+pub(crate) fn settle_speculation(kind: Kind, set: &mut Featureset) {
+    if !kind.is_xen() {
+        return;
+    }
+    for (control, needs) in [
+        (leaf_07_0_edx::STIBP, leaf_07_0_edx::SPEC_CTRL),
+        (leaf_07_0_edx::SSBD, leaf_07_0_edx::SPEC_CTRL),
+        (leaf_80000008::AMD_STIBP, leaf_80000008::IBRS),
+        (leaf_80000008::AMD_SSBD, leaf_80000008::IBRS),
+    ] {
+        if !set.contains(needs) {
+            set.remove(control);
+        }
     }
 }
 

@@ -9,7 +9,9 @@ use crate::leaves::Leaves;
 use crate::model::{self, WORDS};
 use crate::place::{Place, Register};
 use crate::regs::Regs;
-use crate::table::{self, leaf_0d, leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001};
+use crate::table::{
+    self, leaf_0d, leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001, leaf_80000022,
+};
 
 /// The features of leaf 1 EDX that AMD repeats at the same bits of 0x80000001 EDX (APM vol. 3, E.4.2).
 pub(crate) const COMMON_E1D: u32 = 0x0183_f3ff;
@@ -29,7 +31,7 @@ const fn gate(first: u32, last: u32, feature: Place) -> Gate {
 }
 
 /// Leaves that mean something only with a feature.
-const LEAF_GATES: [Gate; 13] = [
+const LEAF_GATES: [Gate; 16] = [
     gate(0xf, 0xf, leaf_07_0_ebx::CMT),
     gate(0x10, 0x10, leaf_07_0_ebx::RDT_A),
     gate(0x12, 0x12, leaf_07_0_ebx::SGX),
@@ -43,6 +45,9 @@ const LEAF_GATES: [Gate; 13] = [
     gate(0x24, 0x24, leaf_07_1::AVX10),
     gate(0x29, 0x29, leaf_07_1::APX),
     gate(0x8000_000a, 0x8000_000a, leaf_80000001::SVM),
+    gate(0x8000_0019, 0x8000_0019, leaf_80000001::PDPE1GB),
+    gate(0x8000_001d, 0x8000_001e, leaf_80000001::TOPOEXT),
+    gate(0x8000_0022, 0x8000_0022, leaf_80000022::PERFMON_V2),
 ];
 
 /// MSRs that mean something only with a feature.
@@ -90,7 +95,7 @@ pub(crate) fn rebuild(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry
     rebuild_basic_controls(leaves, set);
     rebuild_states(leaves, set, geometry);
     copy_common_bits(leaves);
-    raise_maxphysaddr(leaves);
+    settle_address_widths(leaves);
     rebuild_maxima(leaves, floor);
 }
 
@@ -129,6 +134,10 @@ fn close_gates(leaves: &mut Leaves, set: &Featureset) {
         if LEAF_GATES.iter().any(is_shut) {
             leaves.set_slot(slot, Regs::ZERO);
         }
+    }
+    // A version of 0 says that there is no architectural performance monitoring (SDM vol. 2A, CPUID.0AH).
+    if leaves.get(0xa, 0).eax & 0xff == 0 {
+        let _ = leaves.set(0xa, 0, Regs::ZERO);
     }
     for gate in MSR_GATES.iter().filter(|gate| !set.contains(gate.feature)) {
         for index in gate.first..=gate.last {
@@ -207,12 +216,18 @@ fn copy_common_bits(leaves: &mut Leaves) {
     leaves.change(0x8000_0001, 0, Register::Eax, |_| if is_amd_like { leaf_1.eax } else { 0 });
 }
 
-/// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32 (SDM vol. 2A, CPUID.80000008H).
-fn raise_maxphysaddr(leaves: &mut Leaves) {
+/// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32; linear addresses have 57 bits with
+/// LA57, 48 with LM, else 32 (SDM vol. 2A, CPUID.80000008H).
+fn settle_address_widths(leaves: &mut Leaves) {
     let least = if leaves.is_set(leaf_01::PAE) || leaves.is_set(leaf_01::PSE36) { 36 } else { 32 };
+    let linear = match (leaves.is_set(leaf_07_0_ecx::LA57), leaves.is_set(leaf_80000001::LM)) {
+        (true, true) => 57,
+        (false, true) => 48,
+        (_, false) => 32,
+    };
     leaves.change(0x8000_0008, 0, Register::Eax, |eax| match eax & 0xff {
-        0 => eax,
-        bits => eax & !0xff | bits.max(least),
+        0 => 0,
+        bits => eax & !0xffff | bits.max(least) | linear << 8,
     });
 }
 

@@ -38,8 +38,9 @@ impl Scope {
     const NONE: Self = Self { kept: [u32::MAX; WORDS], asked: Featureset::EMPTY };
 
     fn apply(&self, leaves: &mut Leaves, set: &mut Featureset) {
-        for (word, kept) in leaves.words_mut().iter_mut().zip(&self.kept) {
-            *word &= kept;
+        // Named bits go with their features, which may have more to change than one bit.
+        for ((word, kept), named) in leaves.words_mut().iter_mut().zip(&self.kept).zip(&table::NAMED) {
+            *word &= kept | named;
         }
         *set = *set & Featureset::from_words(self.kept);
     }
@@ -99,12 +100,18 @@ fn place_of(name: &str) -> Option<Place> {
     table::feature(name).map(|row| row.place).or_else(|| name.parse().ok())
 }
 
+/// Reads hexadecimal digits and nothing else.
+fn hex(text: &str) -> Option<u64> {
+    let is_hex = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_hex { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
 fn keep(scope: &mut Scope, place: &str, mask: &str) -> Result<(), TrimReason> {
-    let mask = u64::from_str_radix(mask.trim_start_matches("0x"), 16).map_err(|_| TrimReason::Mask)?;
+    let mask = hex(mask.strip_prefix("0x").unwrap_or(mask)).ok_or(TrimReason::Mask)?;
     if let Some(index) = place.strip_prefix("msr:") {
-        let index = u32::from_str_radix(index, 16).map_err(|_| TrimReason::Place)?;
-        let slot = MSRS.iter().position(|&msr| msr == index).ok_or(TrimReason::Place)?;
+        let index = hex(index).ok_or(TrimReason::Place)?;
+        let slot = MSRS.iter().position(|&msr| u64::from(msr) == index).ok_or(TrimReason::Place)?;
         let halves = scope.kept.iter_mut().skip(FIRST_MSR_WORD + slot * 2);
         for (kept, half) in halves.zip([mask as u32, (mask >> 32) as u32]) {
             *kept &= half;

@@ -18,6 +18,8 @@ pub struct Value {
     pub relation: Relation,
     /// The offer per kind, in the order of [`Kind::ALL`](crate::Kind::ALL): `Hardware` or `Never`.
     pub offers: [Offer; 4],
+    /// The greatest number that KVM gives, whatever the hardware has.
+    pub kvm_at_most: Option<u32>,
     /// Why.
     pub reason: &'static str,
     /// Where the manual defines the field.
@@ -27,13 +29,28 @@ pub struct Value {
 /// Starts a row of the table: offered to every kind as the hardware has it.
 pub(crate) const fn value(name: &'static str, word: Word, shift: u8, width_bits: u8, relation: Relation) -> Value {
     assert!(width_bits >= 1 && shift + width_bits <= 32);
-    Value { name, word, shift, width_bits, relation, offers: [Offer::Hardware; 4], reason: "", source: "" }
+    Value {
+        name,
+        word,
+        shift,
+        width_bits,
+        relation,
+        offers: [Offer::Hardware; 4],
+        kvm_at_most: None,
+        reason: "",
+        source: "",
+    }
 }
 
 impl Value {
     /// The offers to kvm, hvm, hvm-shadow and pv.
     pub(crate) const fn offer(mut self, kvm: Offer, hvm: Offer, hvm_shadow: Offer, pv: Offer) -> Self {
         self.offers = [kvm, hvm, hvm_shadow, pv];
+        self
+    }
+
+    pub(crate) const fn kvm_at_most(mut self, number: u32) -> Self {
+        self.kvm_at_most = Some(number);
         self
     }
 

@@ -181,6 +181,90 @@ fn umip_is_made_by_kvm_on_intel_only() {
 }
 
 #[test]
+fn an_offer_is_the_maximum_but_for_what_vmms_add() {
+    let offered = cpu(INTEL, 0x306f2, &["tsc", "apic", "spec-ctrl", "arch-capabilities", "rdctl-no"]);
+    let host = Host::from_offered(&offered, Kind::Kvm, &Trims::NONE);
+    assert!(!has(host.max(), "umip") && !has(host.max(), "pschange-mc-no"));
+    assert!(has(host.max(), "tsc-deadline") && has(host.max(), "hypervisor") && has(host.max(), "rdctl-no"));
+}
+
+#[test]
+fn ibt_needs_the_state_that_holds_its_msrs() {
+    assert!(!has(host(&cpu(INTEL, 0x806f8, &["ibt"]), Kind::Kvm).max(), "ibt"));
+}
+
+#[test]
+fn vmx_without_its_msrs_is_not_given() {
+    assert!(!has(host(&cpu(INTEL, 0x806f8, &["vmx"]), Kind::Kvm).max(), "vmx"));
+    assert!(has(host(&cpu(INTEL, 0x806f8, &["vmx", "vmx-true-ctls"]), Kind::Kvm).max(), "vmx"));
+}
+
+#[test]
+fn a_default_one_control_that_is_taken_away_must_be_one() {
+    let mut raw = cpu(INTEL, 0x806f8, &["vmx", "vmx-true-ctls"]);
+    raw.set_msr(0x48e, 0xfff9_fffe_0400_6172).unwrap();
+    let trims: Trims = "no-vmx-cr3-load-noexit".parse().unwrap();
+    let whole = host(&raw, Kind::Kvm);
+    assert!(has(whole.default(), "vmx-cr3-load-noexit"));
+    let trimmed = Host::from_hardware(&raw, Kind::Kvm, &trims);
+    let value = trimmed.default().leaves.msr(0x48e).unwrap();
+    assert_eq!((value >> 15 & 1, value >> 47 & 1), (1, 1), "it must be 1, and may be");
+    assert!(!Check::new(whole.default(), &trimmed).is_accepted(), "who counts on 0 is refused");
+}
+
+#[test]
+fn logical_cpus_unite_in_any_order() {
+    let mut demanding = cpu(INTEL, 0x50654, &["vmx", "vmx-true-ctls"]);
+    demanding.set_msr(0x48e, 0xfff9_fffe_0400_e172).unwrap();
+    let mut free = cpu(INTEL, 0x50657, &["vmx", "vmx-true-ctls"]);
+    free.set_msr(0x48e, 0xfff9_fffe_0400_6172).unwrap();
+    let unite = |cpus: [&Leaves; 2]| {
+        let mut differences = Vec::new();
+        let host = selfsame_cpuid::unite(cpus, |what| differences.push(what.to_string())).unwrap();
+        (host, differences)
+    };
+    let (one, differences) = unite([&demanding, &free]);
+    assert_eq!(unite([&free, &demanding]), (one.clone(), differences.clone()));
+    assert_eq!(one.get(1, 0).eax, 0x50654, "the least signature");
+    assert_eq!(differences, ["vmx-cr3-load-noexit"]);
+}
+
+#[test]
+fn kvm_gives_no_more_counters_than_it_has() {
+    let mut raw = cpu(INTEL, 0x806f8, &[]);
+    raw.set(0xa, 0, Regs::new(0x0830_0805, 0, 7, 0x8604)).unwrap();
+    assert_eq!(host(&raw, Kind::Kvm).max().leaves.get(0xa, 0).eax & 0xff, 2);
+}
+
+#[test]
+fn linear_addresses_follow_la57_and_lm() {
+    let width = |features: &[&str]| {
+        host(&cpu(INTEL, 0x806f8, features), Kind::Kvm).max().leaves.get(0x8000_0008, 0).eax >> 8 & 0xff
+    };
+    let long = ["fpu", "fxsr", "sse", "sse2", "pae", "lm"];
+    assert_eq!((width(&["pae"]), width(&long), width(&[&long[..], &["la57"]].concat())), (32, 48, 57));
+}
+
+#[test]
+fn xen_keeps_a_control_only_with_the_msr_that_it_is_a_bit_of() {
+    let raw = cpu(INTEL, 0x50654, &["spec-ctrl", "stibp", "ssbd"]);
+    let trims: Trims = "hvm:no-spec-ctrl".parse().unwrap();
+    let trimmed = Host::from_hardware(&raw, Kind::Hvm, &trims);
+    assert!(!has(trimmed.default(), "stibp") && !has(trimmed.max(), "ssbd"));
+}
+
+#[test]
+fn a_state_that_the_host_lacks_is_refused_with_its_name() {
+    let host = host(&cpu(INTEL, 0x50654, &[]), Kind::Kvm);
+    let mut guest = host.default().clone();
+    guest.leaves.set(0xd, 0, Regs::new(0x203, 0, 0, 0)).unwrap();
+    let mut refusals = Vec::new();
+    Check::new(&guest, &host).refusals(|refusal| refusals.push(refusal.what.to_string()));
+    assert!(refusals.contains(&"pkru".to_owned()), "{refusals:?}");
+    assert!(!Check::new(&guest, &host).is_accepted());
+}
+
+#[test]
 fn trims_take_away_ask_for_and_mask_by_kind() {
     let raw = cpu(INTEL, 0x50654, &["avx2", "rdseed", "clflush", "smep", "invtsc", "tsc"]);
     let default = |words: &str, kind| {

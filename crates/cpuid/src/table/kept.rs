@@ -46,7 +46,12 @@ pub static KEPT_LEAVES: [KeptLeaf; 31] = [
     ),
     kept(0x16, Local, "frequencies belong to one CPU", "SDM vol. 2A, CPUID.16H"),
     kept(0x17, Local, "names the system-on-chip of one machine", "SDM vol. 2A, CPUID.17H"),
-    kept(0x18, Descriptive, "TLB geometry describes; software tunes by it", "SDM vol. 2A, CPUID.18H"),
+    kept(
+        0x18,
+        Local,
+        "neither KVM nor Xen shows it, and how many CPUs share a TLB is topology",
+        "SDM vol. 2A, CPUID.18H",
+    ),
     kept(0x1a, Local, "the type of one core; a vCPU moves between types", "SDM vol. 2A, CPUID.1AH"),
     kept(0x1b, Local, "memory encryption targets of one host", "SDM vol. 2A, CPUID.1BH"),
     kept(0x1f, Derived, "topology: answered per vCPU from the policy", "SDM vol. 2A, CPUID.1FH"),

@@ -18,6 +18,8 @@ pub(crate) const RDTSCP: Place = EDX.bit(27);
 pub(crate) const LM: Place = EDX.bit(29);
 pub(crate) const _3DNOW: Place = EDX.bit(31);
 pub(crate) const SYSCALL: Place = EDX.bit(11);
+pub(crate) const PDPE1GB: Place = EDX.bit(26);
+pub(crate) const TOPOEXT: Place = ECX.bit(22);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 38] = [
@@ -129,7 +131,7 @@ pub(crate) static ROWS: [Feature; 38] = [
         "trailing-bit manipulation; no vector state behind its XOP prefix",
         "APM vol. 3, app. E, Fn8000_0001:ECX",
     ),
-    row(ECX.bit(22), "topoext").linux("topoext").xen("TOPOEXT").offer(Request, Never, Never, Never).because(
+    row(TOPOEXT, "topoext").linux("topoext").xen("TOPOEXT").offer(Request, Never, Never, Never).because(
         "leaves 1D and 1E describe caches and cores; QEMU never turns it on by itself, models name it",
         "APM vol. 3, app. E, Fn8000_0001:ECX",
     ),
@@ -199,7 +201,7 @@ pub(crate) static ROWS: [Feature; 38] = [
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[FXSR])
         .because("EFER.FFXSR leaves XMM out of FXSAVE in ring 0", "APM vol. 3, app. E, Fn8000_0001:EDX"),
-    row(EDX.bit(26), "pdpe1gb")
+    row(PDPE1GB, "pdpe1gb")
         .linux("pdpe1gb")
         .xen("PAGE1GB")
         .offer(Hardware, Hardware, Never, Never)

@@ -7,10 +7,11 @@ use crate::place::{Place, Register, Word};
 const EAX: Word = Word::leaf(0x8000_0022, Register::Eax);
 
 pub(crate) const AMD_LBR_V2: Place = EAX.bit(1);
+pub(crate) const PERFMON_V2: Place = EAX.bit(0);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 3] = [
-    row(EAX.bit(0), "perfmon-v2")
+    row(PERFMON_V2, "perfmon-v2")
         .linux("perfmon_v2")
         .offer(Hardware, Never, Never, Never)
         .needs(&[PERFCTR_CORE])

@@ -6,7 +6,7 @@
 mod kept;
 pub(crate) mod leaf_01;
 mod leaf_05;
-mod leaf_06;
+pub(crate) mod leaf_06;
 pub(crate) mod leaf_07_0_ebx;
 pub(crate) mod leaf_07_0_ecx;
 pub(crate) mod leaf_07_0_edx;
@@ -37,7 +37,7 @@ mod leaf_8000001c;
 mod leaf_8000001f;
 mod leaf_80000020;
 pub(crate) mod leaf_80000021;
-mod leaf_80000022;
+pub(crate) mod leaf_80000022;
 mod leaf_80000023;
 mod leaf_80000026;
 mod leaf_80860001;

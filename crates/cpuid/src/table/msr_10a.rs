@@ -15,10 +15,17 @@ pub(crate) const FB_CLEAR: Place = LOW.bit(17);
 pub(crate) const RFDS_CLEAR: Place = LOW.bit(28);
 pub(crate) const RRSBA: Place = LOW.bit(19);
 pub(crate) const RSBA: Place = LOW.bit(2);
+pub(crate) const GDS_NO: Place = LOW.bit(26);
+pub(crate) const ITS_NO: Place = HIGH.bit(30);
+pub(crate) const MDS_NO: Place = LOW.bit(5);
+pub(crate) const PSCHANGE_MC_NO: Place = LOW.bit(6);
+pub(crate) const RDCTL_NO: Place = LOW.bit(0);
+pub(crate) const RFDS_NO: Place = LOW.bit(27);
+pub(crate) const SKIP_L1DFL_VMENTRY: Place = LOW.bit(3);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 32] = [
-    row(LOW.bit(0), "rdctl-no")
+    row(RDCTL_NO, "rdctl-no")
         .xen("RDCL_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -43,7 +50,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "one host on which RETs may leave the return stack makes retpoline unsafe for the whole pool",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(3), "skip-l1dfl-vmentry")
+    row(SKIP_L1DFL_VMENTRY, "skip-l1dfl-vmentry")
         .xen("SKIP_L1DFL")
         .offer(Made, Never, Never, Never)
         .needs(&[ARCH_CAPABILITIES])
@@ -59,7 +66,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "immunity to speculative store bypass; KVM also sets it on CPUs that Linux knows to be immune",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(5), "mds-no")
+    row(MDS_NO, "mds-no")
         .xen("MDS_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -67,7 +74,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "immunity to data sampling; KVM also sets it on CPUs that Linux knows to be immune (AMD, old Atoms)",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(6), "pschange-mc-no")
+    row(PSCHANGE_MC_NO, "pschange-mc-no")
         .xen("IF_PSCHANGE_MC_NO")
         .offer(Made, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -185,7 +192,7 @@ pub(crate) static ROWS: [Feature; 32] = [
         "the mitigation of gather sampling is locked by the host, which reports the outcome as GDS_NO",
         "SDM vol. 4, table 2-2, 10AH",
     ),
-    row(LOW.bit(26), "gds-no")
+    row(GDS_NO, "gds-no")
         .xen("GDS_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -193,7 +200,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "immunity to gather sampling; KVM also sets it where microcode mitigates and the host keeps that on",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(27), "rfds-no")
+    row(RFDS_NO, "rfds-no")
         .xen("RFDS_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -222,7 +229,7 @@ pub(crate) static ROWS: [Feature; 32] = [
         .xen("PB_OPT_CTRL")
         .needs(&[ARCH_CAPABILITIES])
         .because("announces an MSR that changes how IBPB works for the whole core", "SDM vol. 4, table 2-2, 10AH"),
-    row(HIGH.bit(30), "its-no")
+    row(ITS_NO, "its-no")
         .xen("ITS_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])

@@ -76,12 +76,13 @@ pub(crate) static ROWS: [Value; 91] = [
     value("dca-cap", Word::leaf(0x9, Eax), 1, 31, Local)
         .offer(Never, Never, Never, Never)
         .because("a copy of PLATFORM_DCA_CAP, firmware's setting for the chipset", "SDM vol. 2A, CPUID.09H"),
-    value("pmu-version", Word::leaf(0xa, Eax), 0, 8, Min).offer(Hardware, Never, Never, Never).because(
+    value("pmu-version", Word::leaf(0xa, Eax), 0, 8, Min).offer(Hardware, Never, Never, Never).kvm_at_most(2).because(
         "each version contains the ones before; KVM stops at 2, and Xen blanks the leaf without vPMU",
         "SDM vol. 3B, 20.2",
     ),
     value("pmu-gp-counters", Word::leaf(0xa, Eax), 8, 8, Min)
         .offer(Hardware, Never, Never, Never)
+        .kvm_at_most(8)
         .because("counters are numbered from 0, so fewer is a subset", "SDM vol. 3B, 20.2"),
     value("pmu-gp-width", Word::leaf(0xa, Eax), 16, 8, Min)
         .offer(Hardware, Never, Never, Never)
@@ -94,6 +95,7 @@ pub(crate) static ROWS: [Value; 91] = [
         .because("one bit a fixed counter, from version 5 on; KVM stops at 2 and says 0", "SDM vol. 3B, 20.2"),
     value("pmu-fixed-counters", Word::leaf(0xa, Edx), 0, 5, Min)
         .offer(Hardware, Never, Never, Never)
+        .kvm_at_most(3)
         .because("counters are numbered from 0, so fewer is a subset", "SDM vol. 3B, 20.2"),
     value("pmu-fixed-width", Word::leaf(0xa, Edx), 5, 8, Min)
         .offer(Hardware, Never, Never, Never)
@@ -308,10 +310,13 @@ pub(crate) static ROWS: [Value; 91] = [
         ),
     value("avx10-max-subleaf", Word::subleaf(0x24, 0, Eax), 0, 32, Derived)
         .because("follows what is non-zero", "Intel AVX10 architecture specification, CPUID.24H"),
-    value("avx10-version", Word::subleaf(0x24, 0, Ebx), 0, 8, Min).offer(Hardware, Never, Never, Never).because(
-        "each version contains the ones before; KVM gives it since Linux 6.14 (judgement), Xen knows no such leaf",
-        "Intel AVX10 architecture specification, CPUID.24H",
-    ),
+    value("avx10-version", Word::subleaf(0x24, 0, Ebx), 0, 8, Min)
+        .offer(Hardware, Never, Never, Never)
+        .kvm_at_most(2)
+        .because(
+            "each version contains the ones before; KVM gives it since Linux 6.14 (judgement), Xen knows no such leaf",
+            "Intel AVX10 architecture specification, CPUID.24H",
+        ),
     value("apx-max-subleaf", Word::subleaf(0x29, 0, Eax), 0, 32, Derived)
         .because("follows what is non-zero", "Intel APX architecture specification, CPUID.29H"),
 ];

@@ -41,8 +41,8 @@ pub(crate) static ROWS: [Value; 56] = [
         "a wider guest would set bits that fault here; code holds it at 36 with PAE or PSE36, else 32",
         "APM vol. 3, Fn8000_0008; SDM vol. 2A, CPUID.80000008H",
     ),
-    value("maxlinaddr", Word::leaf(0x8000_0008, Eax), 8, 8, Min).because(
-        "48 or 57 with LA57, 32 without long mode; Xen sets 48 or 32 itself",
+    value("maxlinaddr", Word::leaf(0x8000_0008, Eax), 8, 8, Derived).because(
+        "57 with la57, 48 with lm, else 32: it follows from the features",
         "APM vol. 3, Fn8000_0008; SDM vol. 2A, CPUID.80000008H",
     ),
     value("guest-maxphysaddr", Word::leaf(0x8000_0008, Eax), 16, 8, Local).because(
@@ -65,10 +65,13 @@ pub(crate) static ROWS: [Value; 56] = [
     value("svm-revision", Word::leaf(0x8000_000a, Eax), 0, 8, Min)
         .offer(Hardware, Hardware, Never, Never)
         .because("1 on every CPU and under KVM; code blanks the leaf without SVM", "APM vol. 3, Fn8000_000A"),
-    value("svm-asids", Word::leaf(0x8000_000a, Ebx), 0, 32, Min).offer(Hardware, Hardware, Never, Never).because(
-        "address space IDs are numbered, so fewer is a subset; KVM says 8; code blanks the leaf without SVM",
-        "APM vol. 3, Fn8000_000A",
-    ),
+    value("svm-asids", Word::leaf(0x8000_000a, Ebx), 0, 32, Min)
+        .offer(Hardware, Hardware, Never, Never)
+        .kvm_at_most(8)
+        .because(
+            "address space IDs are numbered, so fewer is a subset; KVM says 8; code blanks the leaf without SVM",
+            "APM vol. 3, Fn8000_000A",
+        ),
     value("lwp-sizes", Word::leaf(0x8000_001c, Ebx), 0, 32, Local)
         .offer(Never, Never, Never, Never)
         .because("sizes of LWP's structures on family 0x15; Linux and Xen gave LWP up", "APM vol. 3, Fn8000_001C"),

@@ -134,8 +134,8 @@ const fn lost(key: &'static str, theirs: usize, ours: usize, why: &'static str) 
 
 /// The keys with which the table loses another number of features than Xen.
 pub(crate) static LOST_WITH: [Lost; 10] = [
-    lost("FPU", 5, 92, "fxsr needs fpu (Linux), and with it go SSE and XSAVE"),
-    lost("FXSR", 30, 86, "xsave needs fxsr (Linux), and with it goes all extended state; f16c needs sse2 (Linux)"),
+    lost("FPU", 5, 93, "fxsr needs fpu (Linux), and with it go SSE and XSAVE"),
+    lost("FXSR", 30, 87, "xsave needs fxsr (Linux), and with it goes all extended state; f16c needs sse2 (Linux)"),
     lost("IBRS", 9, 6, "no edge to AMD_STIBP and AMD_SSBD, so STIBP_ALWAYS stays as well"),
     lost("IBRSB", 8, 7, "no edge to STIBP and SSBD; DDP_CTRL is a bit of SPEC_CTRL"),
     lost(
@@ -152,7 +152,7 @@ pub(crate) static LOST_WITH: [Lost; 10] = [
     lost(
         "XSAVE",
         47,
-        53,
+        54,
         "shstk (and cet-sss), enqcmd and xfd need xsaves; osxsave and ospke answer for xsave and pku",
     ),
 ];
