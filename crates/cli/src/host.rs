@@ -267,7 +267,11 @@ fn name_apart(machines: &mut [Machine]) {
             number += 1;
         }
         if name != machine.name {
-            note(&format!("another host is called {} too: that of {} is {name} here", machine.name, shown(&machine.path)));
+            note(&format!(
+                "another host is called {} too: that of {} is {name} here",
+                machine.name,
+                shown(&machine.path)
+            ));
         }
         machine.name = name;
     }

@@ -44,7 +44,8 @@ pub(crate) fn line(level: &Level<'_>) -> String {
     }
     let refused = level.running.iter().filter(|(.., answer)| !answer.is_accepted()).count();
     if refused > 0 {
-        let moves = if refused == 1 { "1 move of a running guest" } else { &*format!("{refused} moves of running guests") };
+        let moves =
+            if refused == 1 { "1 move of a running guest" } else { &*format!("{refused} moves of running guests") };
         return format!("refused: {moves} would fail; {level_text}\n");
     }
     format!("{level_text}\n")

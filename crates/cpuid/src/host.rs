@@ -115,7 +115,7 @@ impl Hardware {
         let plan = plan_of(kind);
         let given =
             masked(&self.set, |w| plan.hardware[w] | plan.request[w]) | whole(plan, |p| &p.made) | self.anywhere(kind);
-        self.policy(kind, trims, given, quirk::widen_max, |_| false)
+        self.policy(kind, trims, given, quirk::adjust_max, |_| false)
     }
 
     fn default_policy(&self, kind: Kind, trims: &Trims) -> Policy {
@@ -123,7 +123,7 @@ impl Hardware {
         let given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
             | whole(plan, |p| &p.made)
             | (trims.requested(kind) & masked(&self.set, |w| plan.request[w]));
-        self.policy(kind, trims, given, quirk::narrow_default, quirk::is_rsba_known)
+        self.policy(kind, trims, given, quirk::adjust_default, quirk::is_rsba_known)
     }
 
     /// What may be set on this host without hardware: some bits mean something on one vendor's CPUs only.
@@ -139,7 +139,7 @@ impl Hardware {
         trims: &Trims,
         mut set: Featureset,
         quirk: fn(&Leaves, &Featureset, Kind, &mut Featureset),
-        is_rsba_settled: fn(&Featureset) -> bool,
+        is_unsafe_by: fn(&Featureset) -> bool,
     ) -> Policy {
         let mut leaves = self.leaves.clone();
         let plan = plan_of(kind);
@@ -154,7 +154,7 @@ impl Hardware {
         }
         quirk(&self.leaves, &self.set, kind, &mut set);
         trims.apply_to_guest(kind, &mut leaves, &mut set);
-        let is_unsafe = is_rsba_settled(&set);
+        let is_unsafe = is_unsafe_by(&set);
         close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         quirk::settle_rsba(is_unsafe, kind, &mut set);
         quirk::settle_speculation(kind, &mut set);

@@ -92,7 +92,7 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
 }
 
 /// Adjusts the maximum policy of a host whose hardware has `host`.
-pub(crate) fn widen_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     if !kind.is_xen() {
         kvm_makes(leaves, host, set);
         if leaves.vendor().is_amd_like() {
@@ -116,7 +116,7 @@ pub(crate) fn widen_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mu
 }
 
 /// Adjusts the default policy of a host whose hardware has `host`.
-pub(crate) fn narrow_default(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+pub(crate) fn adjust_default(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     // What always aborts is of no use: a new guest sees one of the two, never both. Linux hides RTM from itself too.
     if host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {
         set.remove(leaf_07_0_ebx::RTM);

@@ -24,7 +24,7 @@ pub enum Defect {
         /// The component.
         component: Component,
     },
-    /// The component is enumerated, and its sub-leaf is all zero.
+    /// The component is enumerated, and its sub-leaf gives it no size.
     #[error("{component} is enumerated without a row")]
     MissingRow {
         /// The component.
@@ -80,6 +80,23 @@ pub enum Defect {
         /// The component with the higher number.
         with: Component,
     },
+}
+
+impl Defect {
+    /// Returns the components that cannot be used because of the defect.
+    pub(crate) fn unusable(self) -> ComponentSet {
+        match self {
+            Self::BothRegisters { component }
+            | Self::WrongRegister { component }
+            | Self::MissingRow { component }
+            | Self::WrongKind { component }
+            | Self::WrongSize { component, .. }
+            | Self::InsideHeader { component, .. } => component.into(),
+            Self::Overlap { component, with } => ComponentSet::from(component).with(with),
+            Self::BeyondMaximum { component, end_bytes, .. } if end_bytes > u64::from(u32::MAX) => component.into(),
+            Self::ReservedBit | Self::SupervisorOffset { .. } | Self::BeyondMaximum { .. } => ComponentSet::EMPTY,
+        }
+    }
 }
 
 impl Geometry {

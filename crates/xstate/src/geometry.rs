@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use crate::{Class, Component, ComponentSet, Offsets};
+use crate::{Class, Component, ComponentSet, LayoutError, Offsets};
 
 /// Size, place and kind of one extended component, as a sub-leaf of CPUID leaf 0xD gives them (SDM vol. 1, 13.2; APM vol. 3,
 /// Fn0000_000D).
@@ -53,8 +53,9 @@ impl Row {
         u64::from(self.offset_bytes) + u64::from(self.size_bytes)
     }
 
-    fn is_absent(self) -> bool {
-        self == Self::ABSENT
+    /// Tells whether there is no component: none has size zero, whatever the other registers say.
+    const fn is_absent(self) -> bool {
+        self.size_bytes == 0
     }
 
     /// Tells whether images made by one row are misread by the other; XFD does not move any byte.
@@ -73,7 +74,7 @@ pub struct Geometry {
     reported_standard_bytes: u32,
     has_xsavec: bool,
     has_xsaves: bool,
-    /// By component number; the legacy components and the absent ones are all zero.
+    /// By component number; the legacy components and those of size zero are all zero.
     rows: [Row; 63],
 }
 
@@ -130,7 +131,7 @@ impl Geometry {
         self.user.union(self.supervisor)
     }
 
-    /// Returns the row of an extended component; `None` if it is not enumerated, or if its row is all zero.
+    /// Returns the row of an extended component; `None` if it is not enumerated, or if its row has size zero.
     #[must_use]
     pub fn row(&self, component: Component) -> Option<&Row> {
         self.rows.get(usize::from(component.index())).filter(|row| !row.is_absent())
@@ -157,8 +158,13 @@ impl Geometry {
     }
 
     /// Tells whether a component belongs to IA32_XSS: by this CPU's enumeration, else by the manuals.
+    ///
+    /// x87 and SSE never do, even if IA32_XSS is said to have their bits: the legacy region holds them.
     #[must_use]
     pub fn is_supervisor(&self, component: Component) -> bool {
+        if ComponentSet::LEGACY.contains(component) {
+            return false;
+        }
         if self.components().contains(component) {
             return !self.user.contains(component);
         }
@@ -195,6 +201,29 @@ impl Geometry {
         self.restricted(ComponentSet::ALL.minus(self.holes()))
     }
 
+    /// Returns what a guest can be given of this geometry, whatever leaf 0xD says: completed with the vendor's known rows,
+    /// then without every component that cannot be used.
+    ///
+    /// A component is dropped from both sets if it has no row, if register, kind or size are wrong, if it lies within the
+    /// header or over another component (both go), or if it ends beyond 4 GiB in either format. x87 and SSE are dropped
+    /// from IA32_XSS only; bit 63 is dropped. A component's partners (the rest of AVX-512, for example) stay.
+    #[must_use]
+    pub fn usable(&self, offsets: Offsets) -> Self {
+        let (mut geometry, _) = self.completed(offsets);
+        geometry.user = geometry.user.intersection(ComponentSet::ALL);
+        geometry.supervisor = geometry.supervisor.intersection(ComponentSet::ALL.minus(ComponentSet::LEGACY));
+        let mut unusable = ComponentSet::EMPTY;
+        for defect in geometry.defects() {
+            unusable = unusable.union(defect.unusable());
+        }
+        let mut geometry = geometry.restricted(ComponentSet::ALL.minus(unusable));
+        // Supervisor components have no offset that would bound them: only the sum of all tells.
+        while let Err(LayoutError::TooLarge { component }) = geometry.compacted_size(geometry.components()) {
+            geometry = geometry.restricted(ComponentSet::ALL.without(component));
+        }
+        geometry
+    }
+
     /// Keeps only the components of `set`.
     #[must_use]
     pub fn restricted(&self, set: ComponentSet) -> Self {
@@ -224,7 +253,7 @@ impl Geometry {
 
     fn set_row(&mut self, component: Component, row: Row) {
         if let Some(place) = self.rows.get_mut(usize::from(component.index())) {
-            *place = row;
+            *place = if row.is_absent() { Row::ABSENT } else { row };
         }
     }
 

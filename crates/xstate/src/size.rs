@@ -4,7 +4,8 @@ use core::ops::Range;
 
 use crate::{Component, ComponentSet, EXTENDED_START_BYTES, Format, LayoutError, Row};
 
-/// Returns the size of an area for `set`, whose rows come from `row`; `None` where the CPU has none.
+/// Returns the size of an area for `set`, whose rows come from `row`; `None` where the CPU has none. A row of size zero is
+/// none.
 ///
 /// For those who keep leaf 0xD in another form than a [`Geometry`](crate::Geometry), a policy for example, and must answer
 /// within a CPUID exit: only the rows of `set` are read. The rules are those of [`Layout`](crate::Layout), which is made of
@@ -38,6 +39,9 @@ pub fn size_bytes(
         let Some(Row { size_bytes: len_bytes, offset_bytes, is_aligned64, .. }) = row(component) else {
             return Err(LayoutError::NoRow { component });
         };
+        if len_bytes == 0 {
+            return Err(LayoutError::NoRow { component });
+        }
         // The compacted end only grows; the standard one is where the component that ends last does.
         size_bytes = size_bytes.max(start_bytes(format, offset_bytes, is_aligned64, size_bytes) + u64::from(len_bytes));
     }
@@ -79,7 +83,7 @@ pub(crate) fn extended_range(
     row: Option<Row>,
     cursor_bytes: u32,
 ) -> Result<Range<u32>, LayoutError> {
-    let row = row.ok_or(LayoutError::NoRow { component })?;
+    let row = row.filter(|row| row.size_bytes != 0).ok_or(LayoutError::NoRow { component })?;
     let start = start_bytes(format, row.offset_bytes, row.is_aligned64, u64::from(cursor_bytes));
     let end = start + u64::from(row.size_bytes);
     match u32::try_from(end) {
