@@ -1,8 +1,9 @@
 //! `check`: whether a guest can run on hosts.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use selfsame_cpuid::{Check, Host, Kind, Policy, Trims};
+use selfsame_cpuid::{Check, Host, Kind, Place, Policy, Trims, VALUES, What, WordSource, feature_at};
 
 use crate::Verdict;
 use crate::args::CheckArguments;
@@ -11,9 +12,9 @@ use crate::finding::Finding;
 use crate::host::{Machine, Origin, load};
 use crate::json::{CheckDocument, FindingMember, RefusalMember, SCHEMA, SideMember, print_document};
 use crate::names::folded;
-use crate::problem::Problem;
+use crate::problem::{Problem, shown};
 use crate::show::finding_line;
-use crate::terminal::{BAD, DIM, GOOD, Page, count, hosts, print};
+use crate::terminal::{BAD, DIM, GOOD, Page, count, hosts, print, short};
 use crate::words::trims;
 
 /// What a host says to a guest.
@@ -33,7 +34,7 @@ impl Answer {
 }
 
 /// Asks a host; what is impossible in the guest itself is refused everywhere.
-pub(crate) fn answer(guest: &Policy, host: &Host, is_strict: bool) -> Answer {
+pub(crate) fn answer(guest: &Policy, machine: &Machine, host: &Host, is_strict: bool) -> Answer {
     let mut refusals = Vec::new();
     guest.verify(|fault| {
         refusals.push(RefusalMember {
@@ -45,7 +46,14 @@ pub(crate) fn answer(guest: &Policy, host: &Host, is_strict: bool) -> Answer {
         });
     });
     let check = Check::new(guest, host);
-    check.refusals(|refusal| refusals.push(RefusalMember::of(&refusal)));
+    check.refusals(|refusal| {
+        let mut member = RefusalMember::of(&refusal);
+        if let Some(index) = msr_of(refusal.what).filter(|&index| machine.misses_msr(index)) {
+            // The library cannot know of the dump; to blame the host would be wrong.
+            member.reason = format!("the host's dump lacks msr {index:#x}: what it tells of counts as absent");
+        }
+        refusals.push(member);
+    });
     let mut unsafe_here = Vec::new();
     // Against a host of another kind nothing but the kind means anything.
     if guest.kind == host.kind() {
@@ -57,6 +65,20 @@ pub(crate) fn answer(guest: &Policy, host: &Host, is_strict: bool) -> Answer {
     Answer { refusals, unsafe_here }
 }
 
+/// The MSR that tells of a feature or number.
+fn msr_of(what: What) -> Option<u32> {
+    let word = match what {
+        What::Feature(place) => place.word(),
+        What::Word(word) => word,
+        What::Value(name) => VALUES.iter().find(|row| row.name == name)?.word,
+        _ => return None,
+    };
+    match word.source() {
+        WordSource::Msr { index, .. } => Some(index),
+        WordSource::Cpuid { .. } => None,
+    }
+}
+
 pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
     let (name, guest) = read_guest(&arguments.guest, arguments.kind)?;
@@ -64,14 +86,16 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let mut answers = Vec::new();
     for machine in &pool.machines {
         let host = machine.host(guest.kind, &trims)?;
-        answers.push((machine, answer(&guest, &host, arguments.strict)));
+        answers.push((machine, answer(&guest, machine, &host, arguments.strict)));
     }
+    let is_same_name = answers.iter().any(|(machine, _)| machine.name == name);
+    let label = if is_same_name { format!("{name} ({})", shown(&arguments.guest)) } else { name.clone() };
     let is_accepted = answers.iter().all(|(_, answer)| answer.is_accepted());
     let output = arguments.output;
     if output.json {
         let mut documents: Vec<_> =
             answers.iter().map(|(machine, answer)| document(&name, guest.kind, machine, answer)).collect();
-        match documents.pop().filter(|_| answers.len() == 1) {
+        match documents.pop().filter(|_| pool.is_one_file) {
             Some(document) => print_document(&document)?,
             None => {
                 let all = answers.iter().map(|(machine, answer)| document(&name, guest.kind, machine, answer));
@@ -79,13 +103,27 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
             }
         }
     } else if output.quiet {
-        let reasons: usize = answers.iter().map(|(_, answer)| answer.refusals.len()).sum();
-        let line = if is_accepted { "accepted".to_owned() } else { format!("refused: {}", count(reasons, "reason")) };
-        print(&format!("{line}\n"))?;
+        print(&line(&answers))?;
     } else {
-        page(&name, guest.kind, &answers, output.verbose)?;
+        page((&name, &label), guest.kind, &answers, output.verbose)?;
     }
     Ok(Verdict::of(is_accepted))
+}
+
+/// What the hosts say, in one line.
+fn line(answers: &[(&Machine, Answer)]) -> String {
+    let reasons = |answer: &Answer| count(answer.refusals.len(), "reason");
+    if let [(_, answer)] = answers {
+        return if answer.is_accepted() { "accepted\n".to_owned() } else { format!("refused: {}\n", reasons(answer)) };
+    }
+    let refused: Vec<String> = answers
+        .iter()
+        .filter(|(_, answer)| !answer.is_accepted())
+        .map(|(machine, answer)| format!("{} ({})", machine.name, reasons(answer)))
+        .collect();
+    let accepted = answers.len() - refused.len();
+    let by = if refused.is_empty() { String::new() } else { format!("; refused by: {}", refused.join(", ")) };
+    format!("accepted by {accepted} of {}{by}\n", count(answers.len(), "host"))
 }
 
 /// The guest that a file tells of: its policy, or the default policy of a host.
@@ -115,6 +153,7 @@ fn document(guest: &str, kind: Kind, machine: &Machine, answer: &Answer) -> Chec
         host: None,
         what: refusal.what.clone(),
         rule: refusal.rule,
+        severity: "warning",
         reason: refusal.reason.clone(),
         line: None,
     });
@@ -123,6 +162,7 @@ fn document(guest: &str, kind: Kind, machine: &Machine, answer: &Answer) -> Chec
         accepted: answer.is_accepted(),
         guest: guest.to_owned(),
         host: machine.name.clone(),
+        path: shown(&machine.path),
         kind: kind.name(),
         derived: machine.is_derived(),
         refusals: answer.refusals.clone(),
@@ -130,23 +170,33 @@ fn document(guest: &str, kind: Kind, machine: &Machine, answer: &Answer) -> Chec
     }
 }
 
-fn page(guest: &str, kind: Kind, answers: &[(&Machine, Answer)], is_verbose: bool) -> Result<(), Problem> {
+fn page(
+    (name, guest): (&str, &str),
+    kind: Kind,
+    answers: &[(&Machine, Answer)],
+    is_verbose: bool,
+) -> Result<(), Problem> {
     let mut page = Page::new();
     let total = answers.len();
-    let names = |wanted: &dyn Fn(&Answer) -> bool| -> Vec<&str> {
-        answers.iter().filter(|(_, answer)| wanted(answer)).map(|(machine, _)| &*machine.name).collect()
+    // Guest and host may have one name: their files tell them apart.
+    let labels: BTreeMap<&str, String> =
+        answers.iter().map(|(machine, _)| (&*machine.name, machine.label(name))).collect();
+    let label = |machine: &Machine| labels.get(&*machine.name).cloned().unwrap_or_default();
+    let names = |wanted: &dyn Fn(&Answer) -> bool| -> Vec<String> {
+        answers.iter().filter(|(_, answer)| wanted(answer)).map(|(machine, _)| label(machine)).collect()
     };
+    let text = |names: &[String]| hosts(&names.iter().map(String::as_str).collect::<Vec<_>>(), total, is_verbose);
     let refused = names(&|answer| !answer.is_accepted());
     let accepted = names(&Answer::is_accepted);
     if !refused.is_empty() {
-        page.line(format_args!("{BAD}Refused{BAD:#}: {guest} cannot run on {}", hosts(&refused, total, is_verbose)));
+        page.prose(&format!("{BAD}Refused{BAD:#}: {guest} cannot run on {}", text(&refused)));
     }
     if !accepted.is_empty() {
-        page.line(format_args!("{GOOD}Accepted{GOOD:#}: {guest} can run on {}", hosts(&accepted, total, is_verbose)));
+        page.prose(&format!("{GOOD}Accepted{GOOD:#}: {guest} can run on {}", text(&accepted)));
     }
     for (machine, answer) in answers.iter().filter(|(_, answer)| !answer.is_accepted()) {
         page.line("");
-        refusal_rows(&mut page, &machine.name, &answer.refusals, is_verbose);
+        refusal_rows(&mut page, &short(&label(machine)), &answer.refusals, is_verbose);
     }
     for (machine, answer) in answers.iter().filter(|(_, answer)| !answer.unsafe_here.is_empty()) {
         page.heading(format_args!("What {} needs and {guest} does not know of (--strict refuses it)", machine.name));
@@ -161,8 +211,7 @@ fn page(guest: &str, kind: Kind, answers: &[(&Machine, Answer)], is_verbose: boo
             "`selfsame capture --kvm` on a host tells what its KVM really gives."
         };
         page.line("");
-        page.line(format_args!("{DIM}What hosts give is derived from dumps of their hardware;{DIM:#}"));
-        page.line(format_args!("{DIM}{how}{DIM:#}"));
+        page.prose(&format!("{DIM}What hosts give is derived from dumps of their hardware; {how}{DIM:#}"));
     }
     page.print()
 }
@@ -182,10 +231,50 @@ fn findings(page: &mut Page, answers: &[(&Machine, Answer)], is_verbose: bool) {
     }
 }
 
+/// The MSR of a bit that has no name.
+fn unnamed_msr(what: &str) -> Option<u32> {
+    let place: Place = what.parse().ok()?;
+    if feature_at(place).is_some() { None } else { msr_of(What::Feature(place)) }
+}
+
+/// An MSR by its number and the name that its manual gives it.
+fn msr_name(index: u32) -> String {
+    const VMX: [&str; 18] = [
+        "BASIC",
+        "PINBASED_CTLS",
+        "PROCBASED_CTLS",
+        "EXIT_CTLS",
+        "ENTRY_CTLS",
+        "MISC",
+        "CR0_FIXED0",
+        "CR0_FIXED1",
+        "CR4_FIXED0",
+        "CR4_FIXED1",
+        "VMCS_ENUM",
+        "PROCBASED_CTLS2",
+        "EPT_VPID_CAP",
+        "TRUE_PINBASED_CTLS",
+        "TRUE_PROCBASED_CTLS",
+        "TRUE_EXIT_CTLS",
+        "TRUE_ENTRY_CTLS",
+        "VMFUNC",
+    ];
+    let vmx = index.checked_sub(0x480).and_then(|at| VMX.get(at as usize));
+    match (index, vmx) {
+        (_, Some(name)) => format!("msr {index:#x} (IA32_VMX_{name})"),
+        (0x10a, _) => "msr 0x10a (IA32_ARCH_CAPABILITIES)".to_owned(),
+        (0xcf, _) => "msr 0xcf (IA32_CORE_CAPABILITIES)".to_owned(),
+        _ => format!("msr {index:#x}"),
+    }
+}
+
 /// A table of what one host refuses: features first, then numbers; what is refused alike stands in one row.
 pub(crate) fn refusal_rows(page: &mut Page, host: &str, refusals: &[RefusalMember], is_verbose: bool) {
     // Numbers of which the host has none come with a feature that it lacks: that one says more.
-    let is_absent = |refusal: &RefusalMember| !is_verbose && refusal.host == SideMember::Number(0);
+    let is_absent =
+        |refusal: &RefusalMember| !is_verbose && matches!(refusal.host, SideMember::Number(0) | SideMember::Hex(0));
+    let (unnamed, refusals): (Vec<&RefusalMember>, Vec<&RefusalMember>) =
+        refusals.iter().partition(|refusal| !is_verbose && unnamed_msr(&refusal.what).is_some());
     let mut rows: Vec<(Vec<&str>, &RefusalMember)> = Vec::new();
     for refusal in refusals {
         let is_alike = |other: &RefusalMember| {
@@ -197,8 +286,10 @@ pub(crate) fn refusal_rows(page: &mut Page, host: &str, refusals: &[RefusalMembe
             None => rows.push((vec![&refusal.what], refusal)),
         }
     }
-    rows.sort_by_key(|(_, first)| (is_absent(first), matches!(first.guest, SideMember::Number(_))));
-    let rows: Vec<_> = rows
+    rows.sort_by_key(|(_, first)| {
+        (is_absent(first), matches!(first.guest, SideMember::Number(_) | SideMember::Hex(_)))
+    });
+    let mut rows: Vec<_> = rows
         .into_iter()
         .map(|(names, refusal)| {
             let is_summary = is_absent(refusal) && names.len() > 1;
@@ -208,5 +299,12 @@ pub(crate) fn refusal_rows(page: &mut Page, host: &str, refusals: &[RefusalMembe
             [names, refusal.rule.to_owned(), guest, refusal.host.text(), because.to_owned()]
         })
         .collect();
+    let of_msr = |refusal: &RefusalMember| unnamed_msr(&refusal.what);
+    for group in unnamed.chunk_by(|a, b| (of_msr(a), a.rule, &a.reason) == (of_msr(b), b.rule, &b.reason)) {
+        let Some(first) = group.first() else { continue };
+        let bits = count(group.len(), "unnamed bit");
+        let name = of_msr(first).map(msr_name).unwrap_or_default();
+        rows.push([format!("{name}: {bits}"), first.rule.to_owned(), "yes".into(), "no".into(), first.reason.clone()]);
+    }
     page.table([host, "rule", "guest", "host", "because"], &rows);
 }

@@ -27,7 +27,8 @@ pub(crate) fn united(dump: &Dump) -> United {
     findings.extend(
         outside
             .into_iter()
-            .map(|leaf| Finding::malformed(format!("leaf {leaf:08x}"), "is not in the model: guests read zero there")),
+            .map(|leaf| (format!("leaf {leaf:08x}"), "is not in the model: guests read zero there"))
+            .map(|(what, reason)| Finding { rule: Rule::OfferNever, ..Finding::malformed(what, reason) }),
     );
     findings.extend(raw.differences.iter().map(|&what| difference(what, dump, &raw.cpus)));
     missing_msrs(&raw.leaves, &raw.msrs, &mut findings);
@@ -119,7 +120,7 @@ fn missing_msrs(leaves: &Leaves, msrs: &BTreeSet<u32>, findings: &mut Vec<Findin
             );
             // The reader of the dump may have said the same without its consequence.
             findings.retain(|finding| finding.what != what);
-            findings.push(Finding::malformed(what, reason).loud());
+            findings.push(Finding { rule: Rule::NotOnHost, ..Finding::malformed(what, reason).loud() });
         }
     }
 }

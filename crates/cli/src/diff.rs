@@ -12,9 +12,9 @@ use crate::Verdict;
 use crate::args::DiffArguments;
 use crate::host::{Machine, Origin, brand, load_one, vendor};
 use crate::json::{SCHEMA, SideMember, hex, print_document};
-use crate::names::{folded, number};
+use crate::names::folded;
 use crate::problem::Problem;
-use crate::terminal::{Page, count, print};
+use crate::terminal::{Page, count, print, short};
 
 #[derive(Debug, Serialize)]
 struct DiffDocument {
@@ -52,8 +52,8 @@ pub(crate) fn run(arguments: &DiffArguments) -> Result<Verdict, Problem> {
         only_b: names(&(set_b - set_a)),
         values: values(&a, &b),
         leaves: leaves(&a.raw, &b.raw),
-        a: a.name,
-        b: b.name,
+        a: a.label(&b.name),
+        b: b.label(&a.name),
     };
     let output = arguments.output;
     if output.json {
@@ -112,7 +112,7 @@ fn values(a: &Machine, b: &Machine) -> Vec<ValueDifference> {
             match own_mask(row) {
                 0 => SideMember::Nothing(()),
                 mask if is_bits => SideMember::Text(hex(u64::from(row.get(word & mask)))),
-                _ => SideMember::Number(row.get(word)),
+                _ => SideMember::number(row, row.get(word)),
             }
         };
         compare(row.name, get(&a.raw), get(&b.raw));
@@ -172,12 +172,11 @@ fn page(document: &DiffDocument, is_verbose: bool) -> Result<(), Problem> {
         page.heading("Values that differ");
         let text = |name: &str, side: &SideMember| match side {
             SideMember::Number(value) if name == "model" => format!("{value:#x}"),
-            SideMember::Number(value) => number(name, *value),
             side => side.text(),
         };
         let row =
             |value: &ValueDifference| [value.name.clone(), text(&value.name, &value.a), text(&value.name, &value.b)];
-        page.table(["value", a, b], &values.iter().map(row).collect::<Vec<_>>());
+        page.table(["value", &short(a), &short(b)], &values.iter().map(row).collect::<Vec<_>>());
     }
     if !leaves.is_empty() {
         page.heading("Leaves that differ");

@@ -8,10 +8,9 @@ use serde::Serialize;
 use crate::Verdict;
 use crate::args::ExplainArguments;
 use crate::host::load;
-use crate::json::{SCHEMA, print_document};
-use crate::names::number;
+use crate::json::{SCHEMA, SideMember, print_document};
 use crate::problem::Problem;
-use crate::terminal::{HEADING, Page, print};
+use crate::terminal::{HEADING, Page, print, short};
 use crate::why::{Seen, offer_text};
 use crate::words::{find, no_such_feature, trims};
 
@@ -73,15 +72,15 @@ struct ValueDocument {
 #[derive(Debug, Serialize)]
 struct ValueOnHost {
     name: String,
-    raw: u32,
-    max: u32,
-    default: u32,
+    raw: SideMember,
+    max: SideMember,
+    default: SideMember,
 }
 
 pub(crate) fn run(arguments: &ExplainArguments) -> Result<Verdict, Problem> {
     let Some(name) = &arguments.feature else { return rules(arguments) };
     let value = VALUES.iter().find(|row| row.name == name);
-    let feature = find(name);
+    let feature = if value.is_some() { None } else { find(name)? };
     if feature.is_none() && value.is_none() {
         return Err(no_such_feature(name));
     }
@@ -187,7 +186,14 @@ fn explain_feature(arguments: &ExplainArguments, row: &'static Feature, seen: &[
             .into_iter()
             .map(|host| {
                 let rule = host.rule.unwrap_or_default().to_owned();
-                [host.name, yes(host.raw), yes(host.max), yes(host.default), rule, host.because.unwrap_or_default()]
+                [
+                    short(&host.name),
+                    yes(host.raw),
+                    yes(host.max),
+                    yes(host.default),
+                    rule,
+                    host.because.unwrap_or_default(),
+                ]
             })
             .collect();
         page.table(["host", "has it", "may give it", "gives it", "rule", "because"], &rows);
@@ -208,7 +214,7 @@ fn page_offers(page: &mut Page, offer: impl Fn(Kind) -> selfsame_cpuid::Offer) {
 fn explain_value(arguments: &ExplainArguments, row: &'static Value, seen: &[Seen<'_>]) -> Result<(), Problem> {
     let offer = |kind: Kind| row.offers.get(kind as usize).copied().unwrap_or(selfsame_cpuid::Offer::Never);
     let on_host = |seen: &Seen<'_>| {
-        let get = |leaves: &selfsame_cpuid::Leaves| row.get(leaves.word(row.word));
+        let get = |leaves: &selfsame_cpuid::Leaves| SideMember::number(row, row.get(leaves.word(row.word)));
         ValueOnHost {
             name: seen.machine.name.clone(),
             raw: get(&seen.machine.raw),
@@ -243,9 +249,10 @@ fn explain_value(arguments: &ExplainArguments, row: &'static Value, seen: &[Seen
     page.labelled("defined in", row.source.split(' '));
     if !hosts.is_empty() {
         page.heading(format_args!("For {} guests", arguments.kind));
-        let text = |value| number(row.name, value);
-        let rows: Vec<_> =
-            hosts.into_iter().map(|host| [host.name, text(host.raw), text(host.max), text(host.default)]).collect();
+        let rows: Vec<_> = hosts
+            .into_iter()
+            .map(|host| [short(&host.name), host.raw.text(), host.max.text(), host.default.text()])
+            .collect();
         page.table(["host", "has", "may give", "gives"], &rows);
     }
     page.print()

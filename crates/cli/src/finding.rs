@@ -37,7 +37,9 @@ impl Finding {
         // A guest's view, or an emulator's, is not what the hardware can give.
         let is_loud = what == "00000001.ecx[31]" || what == "vendor";
         let reason = printable(&finding.reason);
-        Self { line: finding.line, is_loud, ..Self::malformed(what, reason) }
+        // An MSR that was not read is missing, not wrong.
+        let rule = if what.starts_with("msr") { Rule::NotOnHost } else { Rule::Malformed };
+        Self { rule, line: finding.line, is_loud, ..Self::malformed(what, reason) }
     }
 
     /// What the raw leaves of a host show.

@@ -5,11 +5,12 @@
 
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{Leaves, Side, feature_at};
+use selfsame_cpuid::{Leaves, Side, VALUES, Value, What, feature_at};
 use selfsame_xstate::{Format, Geometry, Layout};
 use serde::Serialize;
 
 use crate::finding::Finding;
+use crate::names::is_hex;
 use crate::problem::Problem;
 use crate::terminal::print;
 use crate::why::offsets;
@@ -76,7 +77,7 @@ pub(crate) struct ComponentMember {
 impl XstateMember {
     /// Lays the components out that some leaves enumerate: rows that a dump lost are those that all CPUs of the vendor have.
     pub(crate) fn of(leaves: &Leaves) -> Self {
-        let geometry = leaves.geometry().completed(offsets(leaves)).0.without_holes();
+        let geometry = leaves.geometry().usable(offsets(leaves));
         let user = geometry.user();
         Self {
             standard_size: geometry.standard_size(user).unwrap_or_default(),
@@ -112,6 +113,8 @@ pub(crate) struct FindingMember {
     pub(crate) host: Option<String>,
     pub(crate) what: String,
     pub(crate) rule: &'static str,
+    /// `warning` if it may change what guests get, else `notice`.
+    pub(crate) severity: &'static str,
     pub(crate) reason: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<usize>,
@@ -123,6 +126,7 @@ impl FindingMember {
             host: None,
             what: finding.what.clone(),
             rule: finding.rule.name(),
+            severity: if finding.is_loud { "warning" } else { "notice" },
             reason: finding.reason.clone(),
             line: finding.line,
         }
@@ -134,7 +138,7 @@ impl FindingMember {
 
     /// A file that was left out.
     pub(crate) fn of_skipped((path, reason): &(String, String)) -> Self {
-        let finding = Finding::malformed("file", format!("left out: {reason}"));
+        let finding = Finding::malformed("file", format!("left out: {reason}")).loud();
         Self::of_host(path, &finding)
     }
 }
@@ -151,11 +155,19 @@ pub(crate) struct RefusalMember {
 
 impl RefusalMember {
     pub(crate) fn of(refusal: &selfsame_cpuid::Refusal) -> Self {
+        let row = match refusal.what {
+            What::Value(name) => VALUES.iter().find(|row| row.name == name),
+            _ => None,
+        };
+        let side = |side: &Side| match (row, side) {
+            (Some(row), Side::Number(number)) => SideMember::number(row, *number),
+            _ => SideMember::of(side),
+        };
         Self {
             what: refusal.what.to_string(),
             rule: refusal.rule.name(),
-            guest: SideMember::of(&refusal.guest),
-            host: SideMember::of(&refusal.host),
+            guest: side(&refusal.guest),
+            host: side(&refusal.host),
             reason: refusal.reason.to_string(),
         }
     }
@@ -171,6 +183,8 @@ pub(crate) enum SideMember {
     Bit(bool),
     /// A number.
     Number(u32),
+    /// A register, or a leaf's number.
+    Hex(#[serde(serialize_with = "as_hex")] u32),
     /// A component's place.
     Place { size: u32, offset: u32 },
     /// A vendor or a kind.
@@ -187,6 +201,16 @@ impl SideMember {
         }
     }
 
+    /// A number as its row is read: leaves and what is wider than any count are hexadecimal.
+    pub(crate) fn number(row: &Value, number: u32) -> Self {
+        if is_hex(row) { Self::Hex(number) } else { Self::Number(number) }
+    }
+
+    /// Whether it is a number that is zero.
+    pub(crate) const fn is_zero(&self) -> bool {
+        matches!(self, Self::Number(0) | Self::Hex(0))
+    }
+
     /// As people read it.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -194,10 +218,16 @@ impl SideMember {
             Self::Bit(true) => "yes".to_owned(),
             Self::Bit(false) => "no".to_owned(),
             Self::Number(number) => number.to_string(),
+            Self::Hex(number) => format!("{number:#x}"),
             Self::Place { size, offset } => format!("{size} bytes at {offset:#x}"),
             Self::Text(text) => text.clone(),
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn as_hex<S: serde::Serializer>(number: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&format_args!("{number:#x}"))
 }
 
 /// `show`
@@ -235,7 +265,7 @@ pub(crate) struct LevelDocument {
     pub(crate) costs: Vec<CostMember>,
     pub(crate) featureset: Option<String>,
     pub(crate) features: Vec<&'static str>,
-    pub(crate) values: BTreeMap<&'static str, u32>,
+    pub(crate) values: BTreeMap<&'static str, SideMember>,
     pub(crate) vendor: Option<String>,
     pub(crate) signature: Option<SignatureMember>,
     pub(crate) xcr0: Option<String>,
@@ -253,6 +283,7 @@ pub(crate) struct LevelDocument {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CostMember {
     pub(crate) host: String,
+    pub(crate) path: String,
     pub(crate) source: String,
     pub(crate) cpu: String,
     /// How many features it gives.
@@ -313,6 +344,7 @@ pub(crate) struct CheckDocument {
     pub(crate) accepted: bool,
     pub(crate) guest: String,
     pub(crate) host: String,
+    pub(crate) path: String,
     pub(crate) kind: &'static str,
     /// Whether what the host gives was derived from its hardware by the table.
     pub(crate) derived: bool,

@@ -16,9 +16,9 @@ use crate::json::{
     SignatureMember, ValueOfHosts, WarningMember, XstateMember, feature_names, hex, print_document,
 };
 use crate::losses::{Lost, Unwarned, losses};
-use crate::names::{numbers, own};
+use crate::names::numbers;
 use crate::output_file::{self, Written, is_stdout};
-use crate::problem::Problem;
+use crate::problem::{Problem, shown};
 use crate::terminal::note;
 use crate::why::Seen;
 use crate::words::trims;
@@ -56,7 +56,7 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     if let Some(path) = file {
         match &level.policy {
             Some(policy) if is_accepted => output_file::write(path, &policy.text())?,
-            _ => note(&format!("{}: not written, because of the refusal", crate::problem::shown(path))),
+            _ => note(&format!("{}: not written, because of the refusal", shown(path))),
         }
     }
     let output = arguments.output;
@@ -150,9 +150,10 @@ impl<'m> Level<'m> {
             .iter()
             .map(|seen| CostMember {
                 host: seen.machine.name.clone(),
+                path: shown(&seen.machine.path),
                 source: seen.machine.source(),
                 cpu: seen.machine.cpu(),
-                features: own(&seen.default).count(),
+                features: seen.default.iter().filter_map(feature_at).count(),
                 lost: 0,
                 lost_alone: Vec::new(),
             })
@@ -172,7 +173,7 @@ impl<'m> Level<'m> {
     fn document(&self, pool: &Pool) -> LevelDocument {
         let owned = |hosts: &[usize]| -> Vec<String> { self.names(hosts).into_iter().map(str::to_owned).collect() };
         let leaves = self.policy.as_ref().map(|stored| &stored.policy.leaves);
-        let value = |row: &'static Value| Some((row.name, row.get(leaves?.word(row.word))));
+        let value = |row: &'static Value| Some((row.name, SideMember::number(row, row.get(leaves?.word(row.word)))));
         let findings = pool
             .machines
             .iter()
@@ -184,7 +185,7 @@ impl<'m> Level<'m> {
             costs: self.costs(),
             featureset: leaves.map(|leaves| leaves.features().to_xen().to_string()),
             features: leaves.map(feature_names).unwrap_or_default(),
-            values: numbers().filter_map(value).filter(|&(_, value)| value != 0).collect(),
+            values: numbers().filter_map(value).filter(|(_, value)| !value.is_zero()).collect(),
             vendor: leaves.map(vendor),
             signature: leaves.map(SignatureMember::of),
             xcr0: leaves.map(|leaves| hex(leaves.xcr0().bits())),
@@ -244,7 +245,7 @@ fn answers(
             }
         };
         for (machine, host) in machines.iter().zip(of_kind.iter()) {
-            answers.push((guest.name.clone(), machine.name.clone(), answer(&guest.policy, host, false)));
+            answers.push((guest.name.clone(), machine.name.clone(), answer(&guest.policy, machine, host, false)));
         }
     }
     Ok(answers)
@@ -300,7 +301,7 @@ fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRef
         refusals.push(refusal("vendor".to_owned(), Rule::Equal, row.reason, &name));
     }
     for row in values {
-        let value = |policy: &Policy| Some(SideMember::Number(row.get(policy.leaves.word(row.word))));
+        let value = |policy: &Policy| Some(SideMember::number(row, row.get(policy.leaves.word(row.word))));
         refusals.push(refusal(row.name.to_owned(), Rule::Equal, row.reason, &value));
     }
     for component in disagreement.states() {

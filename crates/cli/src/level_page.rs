@@ -3,23 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use selfsame_cpuid::Rule;
+use selfsame_cpuid::{Rule, feature_at};
 
 use crate::check::refusal_rows;
 use crate::host::{Pool, vendor};
 use crate::json::CostMember;
 use crate::level::Level;
 use crate::losses::Lost;
-use crate::names::{by_leaf, folded, notable, own};
+use crate::names::{by_leaf, folded, notable};
 use crate::problem::shown;
-use crate::show::{finding_line, shown_numbers, states};
-use crate::terminal::{BAD, DIM, GOOD, Page, WARNING, all_hosts, count, hosts};
-use crate::why::hypervisor;
+use crate::show::{feature_count, finding_text, shown_numbers, states};
+use crate::terminal::{BAD, DIM, GOOD, Page, WARNING, all_hosts, count, hosts, short};
+use crate::why::{BY_WORDS, hypervisor};
 
 /// How many names say what a host costs.
 const FEW: usize = 6;
 /// More hosts are shown only on request, the dearest first.
 const MANY_HOSTS: usize = 16;
+/// So many hosts of one finding are named.
+const FEW_HOSTS: usize = 6;
 /// More groups of losses are shown only on request.
 const MANY_GROUPS: usize = 12;
 /// What is never left out: people buy hosts for it.
@@ -33,7 +35,8 @@ pub(crate) fn line(level: &Level<'_>) -> String {
         let verb = if what.len() == 1 { "differs" } else { "differ" };
         return format!("refused: {pool} cannot give one CPU to {} guests: {} {verb}\n", level.kind, what.join(", "));
     };
-    let (features, signature) = (own(&stored.policy.features()).count(), stored.policy.leaves.signature());
+    let (features, signature) =
+        (stored.policy.features().iter().filter_map(feature_at).count(), stored.policy.leaves.signature());
     let lost = level.lost.iter().filter(|lost| !lost.hosts.is_empty()).count();
     let vendor = vendor(&stored.policy.leaves);
     let level_text =
@@ -60,7 +63,7 @@ pub(crate) fn text(level: &Level<'_>, pool: &Pool, is_verbose: bool, written: Op
     if let Some(stored) = &level.policy {
         let leaves = &stored.policy.leaves;
         let set = leaves.features();
-        page.heading(format_args!("The level: {}", count(own(&set).count(), "feature")));
+        page.heading(format_args!("The level: {}", feature_count(&set)));
         for (title, names) in by_leaf(&set) {
             let names = folded(&names, is_verbose);
             page.labelled(&title, names.iter().map(String::as_str));
@@ -83,15 +86,13 @@ fn head(page: &mut Page, level: &Level<'_>) {
     let kind = level.kind;
     let pool = all_hosts(level.seen.len());
     let Some(stored) = &level.policy else {
-        page.line(format_args!("{BAD}No level{BAD:#}: {kind} guests cannot have one CPU on {pool}."));
+        page.prose(&format!("{BAD}No level{BAD:#}: {kind} guests cannot have one CPU on {pool}."));
         return;
     };
     let leaves = &stored.policy.leaves;
     let (vendor, signature) = (vendor(leaves), leaves.signature());
-    page.line(format_args!(
-        "{GOOD}{} {signature}{GOOD:#}: the CPU that {kind} guests can have on {pool}",
-        vendor.trim()
-    ));
+    let vendor = vendor.trim();
+    page.prose(&format!("{GOOD}{vendor} {signature}{GOOD:#}: the CPU that {kind} guests can have on {pool}"));
 }
 
 fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
@@ -103,7 +104,7 @@ fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
             number => format!("{number}: {}", notable(&cost.lost_alone, FEW)),
         };
         let lost = if cost.lost == 0 { "-".to_owned() } else { cost.lost.to_string() };
-        [cost.host.clone(), cost.cpu.clone(), cost.features.to_string(), lost, alone]
+        [short(&cost.host), cost.cpu.clone(), cost.features.to_string(), lost, alone]
     };
     let mut costs = level.costs();
     let total = costs.len();
@@ -123,8 +124,8 @@ fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
         page.line(format_args!("  ... and {}; --verbose lists them", count(total - costs.len(), "more host")));
     }
     if costs.iter().any(|cost| cost.lost > 0) {
-        page.line(format_args!(
-            "{DIM}  costs: features that the level lacks because of the host; alone: because of no other host{DIM:#}"
+        page.indented(&format!(
+            "{DIM}costs: features that the level lacks because of the host; alone: because of no other host{DIM:#}"
         ));
     }
 }
@@ -169,8 +170,7 @@ struct Group {
 }
 
 fn losses(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
-    let (offers, by_hosts): (Vec<&Lost>, Vec<&Lost>) =
-        level.lost.iter().partition(|lost| matches!(lost.rule, Rule::OfferNever | Rule::OfferRequest));
+    let (offers, by_hosts): (Vec<&Lost>, Vec<&Lost>) = level.lost.iter().partition(|lost| lost.hosts.is_empty());
     if !by_hosts.is_empty() {
         page.heading(format_args!("Lost to hosts: {}", count(by_hosts.len(), "feature")));
         let mut groups: BTreeMap<(usize, Rule, &[usize], &str), Group> = BTreeMap::new();
@@ -230,12 +230,18 @@ fn becauses(list: &[String], is_verbose: bool) -> String {
 /// What the hypervisor gives to nobody, or only to who asks.
 fn offered(page: &mut Page, level: &Level<'_>, offers: &[&Lost], is_verbose: bool) {
     let hypervisor = hypervisor(level.kind);
-    let (on_request, never): (Vec<&&Lost>, Vec<&&Lost>) =
-        offers.iter().partition(|lost| lost.rule == Rule::OfferRequest);
     if offers.is_empty() {
         return;
     }
+    let (by_words, offers): (Vec<&&Lost>, Vec<&&Lost>) =
+        offers.iter().partition(|lost| lost.because == BY_WORDS || lost.rule == Rule::Prerequisite);
+    let (on_request, never): (Vec<&Lost>, Vec<&Lost>) =
+        offers.into_iter().partition(|lost| lost.rule == Rule::OfferRequest);
     page.heading("Not given, whatever the hosts");
+    if !by_words.is_empty() {
+        let names: Vec<&str> = by_words.iter().map(|lost| lost.feature.name).collect();
+        page.prose(&format!("Taken away by cpuid= words, with what needs them: {}", names.join(" ")));
+    }
     if !on_request.is_empty() {
         let names: Vec<&str> = on_request.iter().map(|lost| lost.feature.name).collect();
         let text = format!("{} gives only on request (--cpuid NAME): {}", hypervisor, names.join(" "));
@@ -285,11 +291,11 @@ fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
         } else {
             let names: Vec<&str> = refused.iter().map(|(_, host, _)| &**host).collect();
             let names = hosts(&names, level.seen.len(), is_verbose);
-            page.line(format_args!("  {BAD}{guest}{BAD:#} would not survive on {names}"));
+            page.indented(&format!("{BAD}{guest}{BAD:#} would not survive on {names}"));
         }
         for (_, host, answer) in refused {
             page.line("");
-            refusal_rows(page, host, &answer.refusals, is_verbose);
+            refusal_rows(page, &short(host), &answer.refusals, is_verbose);
         }
     }
 }
@@ -305,15 +311,33 @@ fn findings(page: &mut Page, pool: &Pool, is_verbose: bool) {
         page.warned("left out", format!("{file}: {reason}").split(' '));
     }
     let mut hidden = 0;
+    // Dumps of one tool have the same defects: each is told once, with its hosts.
+    let mut groups: Vec<((&str, &str), bool, Vec<&str>)> = Vec::new();
+    let mut known: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for machine in &pool.machines {
-        let shown: Vec<_> = machine.findings.iter().filter(|finding| is_verbose || finding.is_loud).collect();
-        hidden += machine.findings.len() - shown.len();
-        if !shown.is_empty() {
-            page.line(format_args!("  {}", machine.name));
+        for finding in &machine.findings {
+            if !is_verbose && !finding.is_loud {
+                hidden += 1;
+                continue;
+            }
+            let key = (&*finding.what, &*finding.reason);
+            let at = *known.entry(key).or_insert(groups.len());
+            match groups.get_mut(at) {
+                Some((.., names)) if names.last() == Some(&&*machine.name) => {}
+                Some((.., names)) => names.push(&machine.name),
+                None => groups.push((key, finding.is_loud, vec![&machine.name])),
+            }
         }
-        for finding in shown {
-            finding_line(page, finding);
-        }
+    }
+    for (key, is_loud, names) in groups {
+        let who = match names.get(..FEW_HOSTS) {
+            Some(first) if names.len() > FEW_HOSTS && !is_verbose => {
+                let first: Vec<String> = first.iter().map(|name| short(name)).collect();
+                format!("{} and {} more", first.join(", "), names.len() - FEW_HOSTS)
+            }
+            _ => names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", "),
+        };
+        finding_text(page, &format!("{}: {} ({who})", key.0, key.1), is_loud);
     }
     if hidden > 0 {
         page.line(format_args!("  {} of lesser weight; --verbose shows them", count(hidden, "finding")));

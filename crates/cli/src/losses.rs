@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use selfsame_cpuid::{Feature, Member, Policy, Rule, blame, kept_as_warning};
 
 use crate::terminal::count;
-use crate::why::Seen;
+use crate::why::{BY_WORDS, Seen};
 
 /// A feature that some host has and the level lacks.
 #[derive(Debug)]
@@ -14,7 +14,7 @@ pub(crate) struct Lost {
     pub(crate) feature: &'static Feature,
     /// By which rule.
     pub(crate) rule: Rule,
-    /// The hosts that cost it, ascending; none where the hypervisor does.
+    /// The hosts that cost it, ascending; none where the hypervisor or the words do.
     pub(crate) hosts: Vec<usize>,
     /// Why.
     pub(crate) because: String,
@@ -40,18 +40,40 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>]) -> (Vec<Lost>, Vec<Unwar
     let mut lost = Vec::new();
     blame(level, &members, |loss| {
         let feature = loss.feature;
-        let hosts = places(&mut loss.hosts());
-        let because = match loss.rule {
-            Rule::NotOnHost => not_on_host(feature, &hosts, seen),
-            _ => loss.to_string(),
+        let mut hosts = places(&mut loss.hosts());
+        let is_by_host = !hosts.is_empty();
+        // What the words take away is no host's cost.
+        hosts.retain(|&i| !seen.get(i).is_some_and(|seen| seen.is_trimmed(feature)));
+        let (rule, because) = match loss.rule {
+            Rule::NotOnHost if is_by_host && hosts.is_empty() => by_words(feature, seen),
+            Rule::NotOnHost => (rule_on_hosts(feature, &hosts, seen), not_on_host(feature, &hosts, seen)),
+            rule => (rule, loss.to_string()),
         };
-        lost.push(Lost { feature, rule: loss.rule, hosts, because });
+        lost.push(Lost { feature, rule, hosts, because });
     });
     let mut unwarned = Vec::new();
     kept_as_warning(level, &members, |warning| {
         unwarned.push(Unwarned { feature: warning.feature, hosts: places(&mut warning.hosts()) });
     });
     (lost, unwarned)
+}
+
+/// Why the words cost a feature: they name it, or something that it needs.
+fn by_words(feature: &Feature, seen: &[Seen<'_>]) -> (Rule, String) {
+    match seen.iter().filter(|seen| seen.is_trimmed(feature)).find_map(|seen| seen.why_not(feature)) {
+        Some(cause) => (cause.rule, cause.text),
+        None => (Rule::OfferNever, BY_WORDS.to_owned()),
+    }
+}
+
+/// The rule by which hosts cost a feature: one that has it and hides it does so by another than one that lacks it.
+fn rule_on_hosts(feature: &Feature, hosts: &[usize], seen: &[Seen<'_>]) -> Rule {
+    let mut rules = hosts.iter().filter_map(|&i| seen.get(i)).map(|seen| match seen.why_not(feature) {
+        Some(cause) if seen.raw.contains(feature.place) => cause.rule,
+        _ => Rule::NotOnHost,
+    });
+    let first = rules.next().unwrap_or(Rule::NotOnHost);
+    if rules.all(|rule| rule == first) { first } else { Rule::NotOnHost }
 }
 
 /// Why the hosts that cost a feature do not give it: each cause once, with its hosts where there are several.

@@ -44,6 +44,8 @@ const NOTABLE: [&str; 36] = [
 
 /// Longer families than this are folded into `vmx-* (83)`.
 const LONG_FAMILY: usize = 6;
+/// Wider numbers count nothing.
+const WIDEST_COUNT: u8 = 16;
 const FAMILIES: [&str; 1] = ["vmx-"];
 
 /// The features of a set that say something of their own: not those that only repeat or follow from others.
@@ -117,9 +119,17 @@ fn is_highest(name: &str) -> bool {
     matches!(name, "max-leaf" | "max-extended-leaf") || name.ends_with("max-subleaf")
 }
 
-/// A number as people read it: leaves are hexadecimal everywhere else.
-pub(crate) fn number(name: &str, value: u32) -> String {
-    if is_highest(name) { format!("{value:#x}") } else { value.to_string() }
+/// Whether a number is written in hexadecimal: leaves are so everywhere else, and what is wider than any count is a
+/// register or a part of one.
+pub(crate) fn is_hex(row: &Value) -> bool {
+    // A size is counted in bytes however wide its field is.
+    let is_count = ["size", "bytes", "palette"].iter().any(|count| row.name.contains(count));
+    is_highest(row.name) || (row.width_bits > WIDEST_COUNT && !is_count)
+}
+
+/// A number as people read it.
+pub(crate) fn number(row: &Value, value: u32) -> String {
+    if is_hex(row) { format!("{value:#x}") } else { value.to_string() }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use crate::document::{self, Document, StoredPolicy};
 use crate::host::{Machine, load};
 use crate::json::{FindingMember, LevelRefusal, PolicyDocument, SCHEMA, feature_names, print_document};
 use crate::level::{Level, refused_requests};
-use crate::names::own;
 use crate::output_file::{self, Written};
 use crate::problem::{Problem, printable, shown};
-use crate::terminal::{complain, count, print};
+use crate::show::feature_count;
+use crate::terminal::{complain, print};
 use crate::why::Seen;
 use crate::words::trims;
 
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
         (Some(stored), Some(text)) => match arguments.file.as_ref().filter(|path| path.as_os_str() != "-") {
             None => print(&text)?,
             Some(path) => {
-                let features = count(own(&stored.policy.features()).count(), "feature");
+                let features = feature_count(&stored.policy.features());
                 print(&format!("{}: {}, {features} for {} guests\n", shown(path), stored.name, made.kind))?;
             }
         },

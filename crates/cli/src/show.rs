@@ -1,6 +1,6 @@
 //! `show`: what a host or a policy has.
 
-use selfsame_cpuid::LevellingCapabilities;
+use selfsame_cpuid::{Featureset, LevellingCapabilities, feature_at};
 
 use crate::Verdict;
 use crate::args::{Output, ShowArguments};
@@ -73,7 +73,7 @@ fn levelling(machine: &Machine) -> Vec<String> {
 }
 
 fn line(machine: &Machine) -> String {
-    let features = own(&machine.raw.features()).count();
+    let features = machine.raw.features().iter().filter_map(feature_at).count();
     let (name, cpu, signature) = (&machine.name, machine.cpu(), machine.signature());
     let findings = count(machine.findings.len(), "finding");
     format!("{name}: {cpu}, {signature}, {features} features, {findings}\n")
@@ -109,7 +109,12 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
         page.labelled("levelling", levelling.iter().map(String::as_str));
     }
     let set = raw.features();
-    page.labelled("features", [count(own(&set).count(), "feature").as_str()]);
+    let whose = match machine.origin {
+        Origin::Hardware(_) => "of the hardware, of which guests get a part",
+        Origin::Offered(_) => "of which guests can have all",
+        Origin::Policy(..) => "which guests see",
+    };
+    page.labelled("features", format!("{}, {whose}", feature_count(&set)).split(' '));
     for (title, names) in by_leaf(&set) {
         let names = folded(&names, is_verbose);
         page.labelled(&title, names.iter().map(String::as_str));
@@ -117,12 +122,21 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
     findings(page, machine, is_verbose);
 }
 
+/// How many features a set has: programs get all of them, the lists for people leave out those that follow from others.
+pub(crate) fn feature_count(set: &Featureset) -> String {
+    let (own, all) = (own(set).count(), set.iter().filter_map(feature_at).count());
+    match all - own {
+        0 => count(own, "feature"),
+        more => format!("{} and {more} that follow from them", count(own, "feature")),
+    }
+}
+
 /// The numbers of some leaves that are not zero.
 pub(crate) fn shown_numbers(leaves: &selfsame_cpuid::Leaves) -> Vec<String> {
     numbers()
-        .map(|row| (row.name, row.get(leaves.word(row.word))))
+        .map(|row| (row, row.get(leaves.word(row.word))))
         .filter(|&(_, value)| value != 0)
-        .map(|(name, value)| format!("{name}={}", crate::names::number(name, value)))
+        .map(|(row, value)| format!("{}={}", row.name, crate::names::number(row, value)))
         .collect()
 }
 
@@ -161,8 +175,12 @@ fn findings(page: &mut Page, machine: &Machine, is_verbose: bool) {
 pub(crate) fn finding_line(page: &mut Page, finding: &Finding) {
     let Finding { what, reason, line, .. } = finding;
     let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    let text = format!("{line}{what}: {reason}");
-    if finding.is_loud {
+    finding_text(page, &format!("{line}{what}: {reason}"), finding.is_loud);
+}
+
+/// The same with another text.
+pub(crate) fn finding_text(page: &mut Page, text: &str, is_loud: bool) {
+    if is_loud {
         page.warned("finding", text.split(' '));
     } else {
         page.labelled("finding", text.split(' '));

@@ -28,7 +28,7 @@ const MIN_WIDTH: u16 = 60;
 
 /// Columns that need no more are never wrapped; the first may need more.
 const WHOLE: u16 = 15;
-const WHOLE_NAME: u16 = 24;
+const WHOLE_NAME: u16 = 28;
 
 /// A page of text for people, made line by line and printed at once.
 #[derive(Debug)]
@@ -51,6 +51,11 @@ impl Page {
     /// A line of prose that may be longer than the page.
     pub(crate) fn prose(&mut self, text: &str) {
         self.wrapped("", text.split(' '));
+    }
+
+    /// The same under what it belongs to.
+    pub(crate) fn indented(&mut self, text: &str) {
+        self.wrapped("  ", text.split(' '));
     }
 
     /// A heading after an empty line.
@@ -83,7 +88,7 @@ impl Page {
         let mut used = indent;
         let mut is_empty = true;
         for word in words {
-            let length = word.chars().count();
+            let length = visible_len(word);
             if !is_empty && used + 1 + length > width {
                 self.line(line.trim_end());
                 line = " ".repeat(indent);
@@ -143,6 +148,38 @@ impl Page {
     }
 }
 
+/// How many columns a word takes: what sets colours takes none.
+fn visible_len(word: &str) -> usize {
+    let mut length = 0;
+    let mut is_escape = false;
+    for c in word.chars() {
+        match c {
+            '\x1b' => is_escape = true,
+            'm' if is_escape => is_escape = false,
+            _ if !is_escape => length += 1,
+            _ => {}
+        }
+    }
+    length
+}
+
+/// A host's name, cut in its middle if no column is wide enough for it: its beginning and its end tell most.
+pub(crate) fn short(name: &str) -> String {
+    const MAX: usize = WHOLE_NAME as usize;
+    let chars: Vec<char> = name.chars().collect();
+    if chars.len() <= MAX {
+        return name.to_owned();
+    }
+    let is_gap = |c: &char| matches!(c, '-' | '_' | '.' | ' ');
+    let (head, tail) = (chars.get(..MAX / 2).unwrap_or_default(), chars.get(chars.len() + 1 + MAX / 2 - MAX..));
+    let tail = tail.unwrap_or_default();
+    // Whole words where there are any.
+    let head = head.iter().rposition(is_gap).filter(|&at| at > MAX / 4).and_then(|at| head.get(..=at)).unwrap_or(head);
+    let start = tail.iter().position(is_gap).filter(|&at| at < MAX / 4);
+    let tail = start.and_then(|at| tail.get(at..)).unwrap_or(tail);
+    head.iter().chain(['\u{2026}'].iter()).chain(tail).collect()
+}
+
 /// Prints text to standard output, with colour if it is a terminal. A reader that went away has read enough.
 pub(crate) fn print(text: &str) -> Result<(), Problem> {
     let mut out = anstream::stdout().lock();
@@ -184,11 +221,13 @@ pub(crate) fn hosts(names: &[&str], total: usize, is_verbose: bool) -> String {
     if total > 1 && names.len() == total {
         return all_hosts(total);
     }
+    let list = |names: &[&str]| names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", ");
     match names.get(..FEW - 1) {
         Some(first) if names.len() > FEW && !is_verbose => {
-            format!("{} and {} more", first.join(", "), names.len() - first.len())
+            format!("{} and {} more", list(first), names.len() - first.len())
         }
-        _ => names.join(", "),
+        _ if is_verbose => names.join(", "),
+        _ => list(names),
     }
 }
 

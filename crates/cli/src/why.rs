@@ -8,6 +8,9 @@ use selfsame_xstate::{Class, ComponentSet, Offsets};
 use crate::host::{Machine, Origin};
 use crate::problem::Problem;
 
+/// Why words cost a feature.
+pub(crate) const BY_WORDS: &str = "taken away by cpuid= words";
+
 /// Longer chains of prerequisites are cut.
 const MAX_CHAIN: usize = 8;
 
@@ -55,6 +58,11 @@ impl<'m> Seen<'m> {
         Some(self.cause(feature, MAX_CHAIN))
     }
 
+    /// Whether the words alone take a feature away here.
+    pub(crate) const fn is_trimmed(&self, feature: &Feature) -> bool {
+        self.untrimmed.contains(feature.place) && !self.default.contains(feature.place)
+    }
+
     fn cause(&self, feature: &Feature, chain: usize) -> Cause {
         let offer = feature.offer_to(self.host.kind());
         let cause = |rule, text: String| Cause { rule, text };
@@ -86,14 +94,14 @@ impl<'m> Seen<'m> {
             return cause(Rule::Prerequisite, text);
         }
         if self.untrimmed.contains(feature.place) {
-            return cause(Rule::NotOnHost, "the cpuid= words take it away".to_owned());
+            return cause(Rule::OfferNever, BY_WORDS.to_owned());
         }
         let missing = self.missing_states(feature);
         if !missing.is_empty() {
             return cause(Rule::Layout, format!("leaf 0000000d has no usable row for its state ({missing})"));
         }
         let vendor = self.machine.cpu();
-        cause(Rule::NotOnHost, format!("the host has it, but is not to give it: a rule for its model ({vendor})"))
+        cause(Rule::OfferNever, format!("the host has it, but is not to give it: a rule for its model ({vendor})"))
     }
 
     /// How a host that lacks a bit lacks it.
@@ -110,7 +118,7 @@ impl<'m> Seen<'m> {
     fn missing_states(&self, feature: &Feature) -> ComponentSet {
         let raw = &self.machine.raw;
         let offsets = offsets(raw);
-        let room = raw.geometry().completed(offsets).0.without_holes().components().union(ComponentSet::LEGACY);
+        let room = raw.geometry().usable(offsets).components().union(ComponentSet::LEGACY);
         let is_user = |class: Option<Class>| class.is_some_and(|class| !class.is_supervisor());
         feature.components.minus(room).iter().filter(|component| is_user(component.class())).collect()
     }

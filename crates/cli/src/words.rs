@@ -1,6 +1,6 @@
 //! Names that people type: features, and the words of `cpuid=`.
 
-use selfsame_cpuid::{FEATURES, Feature, Place, TrimReason, Trims, VALUES, feature, feature_at};
+use selfsame_cpuid::{FEATURES, Feature, Place, Relation, TrimReason, Trims, VALUES, feature, feature_at};
 
 use crate::problem::{Problem, printable};
 
@@ -13,14 +13,42 @@ pub(crate) fn trims(arguments: &[String]) -> Result<Trims, Problem> {
     for argument in arguments {
         let list = argument.strip_prefix("cpuid=").unwrap_or(argument);
         for word in list.split(',').map(str::trim).filter(|word| !word.is_empty()) {
-            if let Err(error) = word.parse::<Trims>() {
+            let canonical = canonical(word)?;
+            if let Err(error) = canonical.parse::<Trims>() {
                 return Err(unknown(word, error.reason));
             }
-            words.push(word);
+            words.push(canonical);
         }
     }
     // Every word was understood alone.
     words.join(",").parse().map_err(|_| unknown(&words.join(","), TrimReason::UnknownFeature))
+}
+
+/// A word with the canonical name of its feature, whoever's spelling it has.
+fn canonical(word: &str) -> Result<String, Problem> {
+    let (prefix, item) = match word.split_once(':') {
+        Some((prefix @ ("pv" | "hvm" | "kvm"), item)) => (format!("{prefix}:"), item),
+        _ => (String::new(), word),
+    };
+    if item.contains('=') {
+        return Ok(word.to_owned());
+    }
+    if let Some(row) = find(item)? {
+        return Ok(format!("{prefix}{}", spelling(row, item)));
+    }
+    let (no, name) = match item.get(..3) {
+        Some(no) if no.eq_ignore_ascii_case("no-") => ("no-", item.get(3..).unwrap_or_default()),
+        _ => ("", item),
+    };
+    Ok(match find(name)? {
+        Some(row) => format!("{prefix}{no}{}", spelling(row, name)),
+        None => word.to_owned(),
+    })
+}
+
+/// A name that the library understands: what it understands already stays.
+fn spelling<'n>(row: &Feature, name: &'n str) -> std::borrow::Cow<'n, str> {
+    if feature(name).is_some() || name.parse::<Place>().is_ok() { name.into() } else { row.name.to_owned().into() }
 }
 
 fn unknown(word: &str, reason: TrimReason) -> Problem {
@@ -30,9 +58,31 @@ fn unknown(word: &str, reason: TrimReason) -> Problem {
     Problem::Word { word: printable(word), reason, suggestions }
 }
 
-/// Finds a feature by any of its names, or by its place.
-pub(crate) fn find(name: &str) -> Option<&'static Feature> {
-    feature(name).or_else(|| feature_at(name.parse::<Place>().ok()?))
+/// Finds a feature by its place or by any of its names, here or in Linux or Xen, in any case.
+///
+/// # Errors
+///
+/// A spelling of other tools that means several features.
+pub(crate) fn find(name: &str) -> Result<Option<&'static Feature>, Problem> {
+    if let Some(row) = feature(name).or_else(|| feature_at(name.parse::<Place>().ok()?)) {
+        return Ok(Some(row));
+    }
+    let is_it = |other: &str| !other.is_empty() && other.eq_ignore_ascii_case(name);
+    let is_own = |row: &&Feature| is_it(row.name) || row.aliases.iter().any(|alias| is_it(alias));
+    let is_others = |row: &&Feature| is_it(row.linux) || is_it(row.xen);
+    let mut rows: Vec<&'static Feature> = FEATURES.iter().filter(is_own).collect();
+    if rows.is_empty() {
+        rows = FEATURES.iter().filter(is_others).collect();
+        // Bits that only repeat others have the same names as those.
+        if rows.iter().any(|row| row.relation != Relation::Derived) {
+            rows.retain(|row| row.relation != Relation::Derived);
+        }
+    }
+    match rows[..] {
+        [] => Ok(None),
+        [row] => Ok(Some(row)),
+        _ => Err(Problem::Ambiguous { name: printable(name), candidates: rows.iter().map(|row| row.name).collect() }),
+    }
 }
 
 /// The problem that nothing is called `name`.
@@ -50,9 +100,14 @@ fn suggestions(name: &str, with_values: bool) -> Vec<&'static str> {
     let mut consider = |spelling: &str, canonical: &'static str| {
         let spelling = bare(spelling);
         let distance = strsim::osa_distance(&typed, &spelling);
+        // A short name of the manual may be the end of the one here: eq of perfmon-eq.
+        let is_end =
+            canonical.strip_suffix(&*name.to_ascii_lowercase()).is_some_and(|start| start.ends_with(['-', '_', '.']));
         let is_near = distance <= (typed.len() / 4).max(1) && distance < typed.len();
         let is_part = typed.len() >= 3 && spelling.starts_with(&typed);
-        if is_near || is_part {
+        if is_end {
+            near.push((0, canonical));
+        } else if is_near || is_part {
             near.push((if is_part { distance.min(2) } else { distance }, canonical));
         }
     };

@@ -44,7 +44,7 @@ fn a_guest_is_refused_with_every_reason() {
     let directory = scratch("golden-check");
     let guest = directory.join("newest.policy");
     let guest = guest.to_str().unwrap_or_default();
-    assert_eq!(run(&["policy", "--from", "pool/newest", "-o", guest]).status, 0);
+    assert_eq!(run(&["policy", "--from", "pool/newest", "--name", "web", "-o", guest]).status, 0);
     let ended = run(&["check", "--guest", guest, "--host", "pool"]);
     assert_eq!(ended.status, 1);
     assert_snapshot!("check", ended.stdout);

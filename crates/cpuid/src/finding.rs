@@ -123,6 +123,8 @@ pub enum What {
     Components(ComponentSet),
     /// A register or half an MSR.
     Word(Word),
+    /// A leaf.
+    Leaf(u32),
     /// Anything else.
     Name(&'static str),
 }
@@ -137,6 +139,7 @@ impl fmt::Display for What {
             Self::Value(name) | Self::Name(name) => f.write_str(name),
             Self::Components(set) => write!(f, "{set}"),
             Self::Word(word) => write!(f, "{word}"),
+            Self::Leaf(leaf) => write!(f, "leaf {leaf:08x}"),
         }
     }
 }

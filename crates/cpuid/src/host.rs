@@ -158,6 +158,7 @@ impl Hardware {
         close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         quirk::settle_rsba(is_unsafe, kind, &mut set);
         quirk::settle_speculation(kind, &mut set);
+        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         rebuild(&mut leaves, &set, &self.geometry, Floor::default());
         Policy { kind, topology: None, leaves }
     }
@@ -208,7 +209,7 @@ fn are_vmx_msrs_unknown(raw: &Leaves) -> bool {
 /// components without any row are not there.
 fn usable_geometry(raw: &Leaves, vendor: Vendor) -> Geometry {
     let offsets = if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel };
-    raw.geometry().completed(offsets).0.without_holes()
+    raw.geometry().usable(offsets)
 }
 
 /// What is odd in the raw leaves of a host, and what deriving a host makes of it.
@@ -237,11 +238,11 @@ pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
         found(Finding::Geometry(defect));
     }
     let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
-    let (completed, filled) = geometry.completed(offsets);
+    let (_, filled) = geometry.completed(offsets);
     for component in filled {
         found(Finding::RowFilled { component });
     }
-    let usable = completed.without_holes();
+    let usable = geometry.usable(offsets);
     if set.contains(leaf_01::XSAVE) {
         let user: ComponentSet = usable.user().minus(ComponentSet::LEGACY);
         let alone = user.minus(states_of(&set));

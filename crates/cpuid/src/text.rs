@@ -9,7 +9,9 @@
 //! end 1a2b3c4d
 //! ```
 //!
-//! Hexadecimal digits are lower case, `#` begins a comment, what is absent is zero. [`Statements`] reads, [`TextWriter`]
+//! Hexadecimal digits are lower case, what is absent is zero. A statement is spelled as [`TextWriter`] spells it, so that
+//! equal statements are equal bytes. Below the first line, a line may be empty or a comment, which `#` begins; a comment
+//! may follow a statement after a space, except `end`. [`Statements`] reads, [`TextWriter`]
 //! writes; what a file may contain and in which order is the reader's of that file.
 
 use core::fmt::{self, Write};
@@ -68,15 +70,27 @@ pub enum Statement<'a> {
 #[non_exhaustive]
 pub enum TextError {
     /// The first line is not `selfsame 1 capture` or `selfsame 1 policy`.
-    #[error("line 1: expected `selfsame 1 capture` or `selfsame 1 policy`")]
+    #[error("line 1: expected `selfsame 1 capture` or `selfsame 1 policy` (comments may follow it, not precede it)")]
     NoHead,
+    /// The first line is almost the head.
+    #[error("line 1: this looks like a damaged selfsame file: expected `selfsame 1 capture` or `selfsame 1 policy`")]
+    DamagedHead,
+    /// The file begins with a byte order mark.
+    #[error("line 1: the file begins with a byte order mark (BOM): save it without one")]
+    ByteOrderMark,
+    /// A line ends with CR LF.
+    #[error("line {line}: CRLF line endings; convert them to LF")]
+    Crlf {
+        /// The line.
+        line: usize,
+    },
     /// The file is of another version of the grammar.
     #[error("line 1: this is version {version} of the format; only version 1 is known here")]
     Version {
         /// The version that the file claims.
         version: u32,
     },
-    /// A line is not UTF-8 text.
+    /// A line is not UTF-8 text, or has a control character.
     #[error("line {line}: not text")]
     NotText {
         /// The line.
@@ -176,18 +190,31 @@ impl<'a> Statements<'a> {
             self.rest = rest;
             self.line += 1;
             let line = self.line;
-            let text = core::str::from_utf8(raw).map_err(|_| TextError::NotText { line })?;
-            let text = text.split('#').next().unwrap_or_default().trim_ascii();
+            if line == 1 && raw.starts_with(BYTE_ORDER_MARK) {
+                return Err(TextError::ByteOrderMark);
+            }
+            if raw.ends_with(b"\r\n") {
+                return Err(TextError::Crlf { line });
+            }
+            let text = raw.get(..newline).unwrap_or_default();
+            if text.iter().any(|&b| b.is_ascii_control() && b != b'\t') {
+                return Err(TextError::NotText { line });
+            }
+            let text = core::str::from_utf8(text).map_err(|_| TextError::NotText { line })?;
+            let (text, is_spelled) = without_comment(text);
             let (keyword, arguments) = text.split_once(' ').unwrap_or((text, ""));
             if keyword == "end" {
+                let arguments = if raw.get(..newline) == Some(text.as_bytes()) { arguments } else { "" };
                 return self.end(arguments).map(|()| None);
             }
             self.crc.update(raw);
             if line == 1 {
-                return head(text).map(|document| Some((line, Statement::Head(document))));
+                let text = if is_spelled { text } else { "" };
+                return head(text, raw).map(|document| Some((line, Statement::Head(document))));
             }
             if !text.is_empty() {
-                return Ok(Some((line, statement(line, keyword, arguments.trim_ascii_start())?)));
+                let arguments = if is_spelled { arguments } else { "" };
+                return Ok(Some((line, statement(line, keyword, arguments)?)));
             }
         }
     }
@@ -219,32 +246,86 @@ impl<'a> Iterator for Statements<'a> {
     }
 }
 
-fn head(text: &str) -> Result<Document, TextError> {
-    let mut words = text.split(' ');
-    if words.next() != Some("selfsame") {
-        return Err(TextError::NoHead);
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A line's statement, and whether nothing but ` # comment` stands around it.
+fn without_comment(line: &str) -> (&str, bool) {
+    let (before, has_comment) = line.split_once('#').map_or((line, false), |(before, _)| (before, true));
+    let text = before.trim_ascii();
+    let after = before.strip_prefix(text);
+    (text, if has_comment { after.is_some_and(|after| after.starts_with(' ')) } else { after == Some("") })
+}
+
+/// Whether a file is one of the grammar, perhaps a damaged one: by its first line or by its last.
+///
+/// ```
+/// use selfsame_cpuid::text::looks_like;
+///
+/// assert!(looks_like(b"elfsame 1 policy\nname a\n"));
+/// assert!(!looks_like(b"CPUID 00000000: 00000001-756E6547-6C65746E-49656E69\n"));
+/// ```
+pub fn looks_like(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let first = bytes.split(|&b| b == b'\n').next().unwrap_or_default().trim_ascii();
+    if first.starts_with(b"selfsame ") || is_almost_a_head(first) {
+        return true;
     }
-    let version: u32 = words.next().and_then(|v| v.parse().ok()).ok_or(TextError::NoHead)?;
-    if version != VERSION {
-        return Err(TextError::Version { version });
+    let is_check = |last: &[u8]| {
+        last.strip_prefix(b"end ").is_some_and(|check| check.len() == 8 && check.iter().all(u8::is_ascii_hexdigit))
+    };
+    let last = bytes.trim_ascii_end().rsplit(|&b| b == b'\n').next().unwrap_or_default();
+    is_check(last) && bytes.split(|&b| b == b'\n').any(|line| line.starts_with(b"leaf "))
+}
+
+fn is_almost_a_head(line: &[u8]) -> bool {
+    HEADS.iter().any(|(head, _)| is_within_two_edits(line, head.as_bytes()))
+}
+
+const HEADS: [(&str, Document); 2] =
+    [("selfsame 1 capture", Document::Capture), ("selfsame 1 policy", Document::Policy)];
+
+/// Whether at most two bytes inserted, deleted or replaced make one of the other.
+fn is_within_two_edits(a: &[u8], b: &[u8]) -> bool {
+    fn go(a: &[u8], b: &[u8], left: u32) -> bool {
+        match (a, b) {
+            ([x, a @ ..], [y, b @ ..]) if x == y => go(a, b, left),
+            ([], []) => true,
+            _ if left == 0 => false,
+            ([], [_, rest @ ..]) | ([_, rest @ ..], []) => go(&[], rest, left - 1),
+            ([_, a_rest @ ..], [_, b_rest @ ..]) => {
+                go(a_rest, b_rest, left - 1) || go(a_rest, b, left - 1) || go(a, b_rest, left - 1)
+            }
+        }
     }
-    match (words.next(), words.next()) {
-        (Some("capture"), None) => Ok(Document::Capture),
-        (Some("policy"), None) => Ok(Document::Policy),
+    a.len().abs_diff(b.len()) <= 2 && go(a, b, 2)
+}
+
+/// Reads the first line, whose bytes are `raw`.
+fn head(text: &str, raw: &[u8]) -> Result<Document, TextError> {
+    if let Some((_, document)) = HEADS.into_iter().find(|(head, _)| *head == text) {
+        return Ok(document);
+    }
+    let version = text.strip_prefix("selfsame ").and_then(|rest| rest.split(' ').next());
+    match version.and_then(|version| version.parse().ok()) {
+        Some(version) if version != VERSION => Err(TextError::Version { version }),
+        _ if is_almost_a_head(raw.trim_ascii()) => Err(TextError::DamagedHead),
         _ => Err(TextError::NoHead),
     }
 }
 
 fn statement<'a>(line: usize, keyword: &'a str, arguments: &'a str) -> Result<Statement<'a>, TextError> {
-    let some =
-        |expected| if arguments.is_empty() { Err(TextError::Arguments { line, expected }) } else { Ok(arguments) };
+    let text = |expected, is_spelled: fn(&str) -> bool| {
+        let is_text = !arguments.is_empty() && arguments.trim_ascii() == arguments;
+        let is_text = is_text && !arguments.contains(char::is_control) && is_spelled(arguments);
+        if is_text { Ok(arguments) } else { Err(TextError::Arguments { line, expected }) }
+    };
     Ok(match keyword {
-        "name" => Statement::Name(some("name TEXT")?),
-        "kind" => Statement::Kind(some("kind KIND")?),
-        "source" => Statement::Source(some("source SOURCE")?),
-        "context" => Statement::Context(some("context KEY=VALUE ...")?),
-        "topology" => Statement::Topology(some("topology KEY=NUMBER ...")?),
-        "cpu" => Statement::Cpu(some("cpu RANGES")?),
+        "name" => Statement::Name(text("name TEXT", |_| true)?),
+        "kind" => Statement::Kind(text("kind KIND", is_words)?),
+        "source" => Statement::Source(text("source SOURCE", is_words)?),
+        "context" => Statement::Context(text("context KEY=VALUE ...", is_words)?),
+        "topology" => Statement::Topology(text("topology KEY=NUMBER ...", is_numbers)?),
+        "cpu" => Statement::Cpu(text("cpu RANGES", is_words)?),
         "leaf" => leaf(arguments).ok_or(TextError::Arguments {
             line,
             expected: "leaf LEAF SUBLEAF  EAX EBX ECX EDX, lower-case hexadecimal",
@@ -255,13 +336,28 @@ fn statement<'a>(line: usize, keyword: &'a str, arguments: &'a str) -> Result<St
     })
 }
 
+/// Whether one space stands between each two words.
+fn is_words(text: &str) -> bool {
+    !text.contains("  ")
+}
+
+/// Whether a text is `KEY=NUMBER ...`, each number without a sign or a zero before it.
+fn is_numbers(text: &str) -> bool {
+    let is_number = |number: &str| {
+        number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() && (number == "0" || !number.starts_with('0'))
+    };
+    text.split(' ').all(|word| word.split_once('=').is_some_and(|(_, number)| is_number(number)))
+}
+
+/// Reads what follows `leaf `: `LEAF SUBLEAF  EAX EBX ECX EDX`.
 fn leaf<'a>(arguments: &str) -> Option<Statement<'a>> {
-    let mut words = arguments.split_ascii_whitespace();
+    let mut words = arguments.split(' ');
     let leaf = low(hex(words.next()?, 8)?);
     let subleaf = match words.next()? {
         "--" => None,
         text => Some(low(hex(text, 2)?)),
     };
+    words.next().filter(|gap| gap.is_empty())?;
     let mut registers = [0; 4];
     for register in &mut registers {
         *register = low(hex(words.next()?, 8)?);
@@ -269,14 +365,12 @@ fn leaf<'a>(arguments: &str) -> Option<Statement<'a>> {
     words.next().is_none().then_some(Statement::Leaf(leaf, subleaf, registers.into()))
 }
 
+/// Reads what follows `msr `: ` INDEX  VALUE`.
 fn msr<'a>(arguments: &str) -> Option<Statement<'a>> {
-    let mut words = arguments.split_ascii_whitespace();
-    let index = low(hex(words.next()?, 8)?);
-    let value = match words.next()? {
-        "fault" => None,
-        text => Some(hex(text, 16)?),
-    };
-    words.next().is_none().then_some(Statement::Msr(index, value))
+    let (index, value) = arguments.strip_prefix(' ')?.split_once("  ")?;
+    let index = low(hex(index, 8)?);
+    let value = if value == "fault" { None } else { Some(hex(value, 16)?) };
+    Some(Statement::Msr(index, value))
 }
 
 /// Reads exactly `digits` lower-case hexadecimal digits.
@@ -406,5 +500,102 @@ mod tests {
     fn what_follows_the_end_is_refused() {
         let text = sample() + "\n";
         assert_eq!(Statements::new(text.as_bytes()).last(), Some(Err(TextError::AfterEnd { line: 8 })));
+    }
+
+    /// What is refused in a file of one statement, whose check agrees.
+    fn refused(head: &str, line: &str) -> Option<TextError> {
+        let mut crc = Crc::new();
+        let above = std::format!("{head}\n{line}\n");
+        crc.update(above.as_bytes());
+        let text = std::format!("{above}end {:08x}\n", crc.value());
+        Statements::new(text.as_bytes()).find_map(Result::err)
+    }
+
+    #[test]
+    fn a_statement_has_one_spelling() {
+        let spelled = [
+            "name a  b",
+            "topology sockets=1 dies=10",
+            "cpu 0-63",
+            "leaf 00000007 00  00000002 f1bf07ab 00000000 00000001",
+            "leaf 00000001 --  00000002 f1bf07ab 00000000 00000001 # why",
+            "msr  0000010a  000000002de9fdeb",
+            "msr  0000010a  fault  # why",
+            "# leaf",
+            "  # indented",
+            "",
+        ];
+        for line in spelled {
+            assert_eq!(refused("selfsame 1 capture", line), None, "{line}");
+        }
+        let misspelled = [
+            "name a ",
+            " name a",
+            "name  a",
+            "name\ta",
+            "name a#b",
+            "name a\t# b",
+            "kind kvm\t",
+            "context a=b  c=d",
+            "topology sockets=01",
+            "topology sockets=+1",
+            "topology sockets=1  dies=1",
+            "leaf 00000007 00 00000002 f1bf07ab 00000000 00000001",
+            "leaf  00000007 00  00000002 f1bf07ab 00000000 00000001",
+            "leaf 00000007 00  00000002 f1bf07ab 00000000  00000001",
+            "leaf 00000007 00  00000002 F1bf07ab 00000000 00000001",
+            "leaf 00000007 00  00000002\tf1bf07ab 00000000 00000001",
+            "leaf 00000007 00  00000002 f1bf07ab 00000000 00000001 ",
+            "leaf 00000007 00  00000002 f1bf07ab 00000000 00000001# why",
+            "msr 0000010a  000000002de9fdeb",
+            "msr  0000010a 000000002de9fdeb",
+            "msr  0000010A  000000002de9fdeb",
+        ];
+        for line in misspelled {
+            let refusal = refused("selfsame 1 capture", line);
+            let has_line =
+                matches!(refusal, Some(TextError::Arguments { line: 2, .. } | TextError::Keyword { line: 2 }));
+            assert!(has_line, "{line}: {refusal:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_has_one_spelling() {
+        let text = sample();
+        for (from, to) in [("\nend ", "\n end "), ("\nend ", "\nend  ")] {
+            let refusal = Statements::new(text.replace(from, to).as_bytes()).find_map(Result::err);
+            assert!(matches!(refusal, Some(TextError::Arguments { line: 7, .. })), "{refusal:?}");
+        }
+        for tail in [" \n", " # why\n"] {
+            let refusal = Statements::new((String::from(text.trim_end()) + tail).as_bytes()).find_map(Result::err);
+            assert!(matches!(refusal, Some(TextError::Arguments { line: 7, .. })), "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_that_is_almost_right_is_called_damaged() {
+        for head in
+            ["elfsame 1 policy", "selfsame 1 polic", "Selfsame 1 capturf", "selfsame 01 policy", "selfsame 1 policy "]
+        {
+            assert_eq!(refused(head, ""), Some(TextError::DamagedHead), "{head}");
+            assert!(looks_like(head.as_bytes()), "{head}");
+        }
+        assert_eq!(refused("selfsame 2 policy", ""), Some(TextError::Version { version: 2 }));
+        for head in ["# why", "", "selfish 1", "processor : 0"] {
+            assert_eq!(refused(head, "selfsame 1 policy"), Some(TextError::NoHead), "{head}");
+        }
+        assert_eq!(refused("selfsame 1 policy # why", ""), None);
+        assert!(looks_like(sample().split_once('\n').unwrap().1.as_bytes()), "the head is lost");
+        assert!(!looks_like(b"leaf 1\nend"));
+    }
+
+    #[test]
+    fn crlf_byte_order_marks_and_nul_bytes_are_named() {
+        let refusal = |text: &str| Statements::new(text.as_bytes()).find_map(Result::err);
+        let text = sample();
+        assert_eq!(refusal(&text.replace('\n', "\r\n")), Some(TextError::Crlf { line: 1 }));
+        assert_eq!(refusal(&text.replace("0-63\n", "0-63\r\n")), Some(TextError::Crlf { line: 3 }));
+        assert_eq!(refusal(&(String::from("\u{feff}") + &text)), Some(TextError::ByteOrderMark));
+        assert_eq!(refusal(&text.replace("0-63", "0\063")), Some(TextError::NotText { line: 3 }));
     }
 }

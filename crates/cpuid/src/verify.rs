@@ -7,7 +7,8 @@ use selfsame_xstate::{ComponentSet, Xcr0Error, xcr0_faults};
 use crate::closure::{Lack, lacks};
 use crate::finding::What;
 use crate::leaves::Leaves;
-use crate::place::Place;
+use crate::model;
+use crate::place::{Place, Register, Word, WordSource};
 use crate::policy::Policy;
 use crate::rebuild::{Floor, rebuild};
 use crate::rule::Rule;
@@ -56,10 +57,24 @@ pub enum Fault {
         /// What is needed.
         needed: u32,
     },
+    /// A register that follows from the rest of the policy holds something else.
+    NotDerived {
+        /// The word.
+        word: Word,
+        /// What it holds.
+        said: u32,
+        /// What follows.
+        needed: u32,
+    },
+    /// A leaf means nothing without a feature that the policy lacks, and is not zero.
+    Shut {
+        /// The leaf.
+        leaf: u32,
+    },
     /// Bits that no manual names.
     Unnamed {
         /// The word.
-        word: crate::place::Word,
+        word: Word,
         /// The bits.
         bits: u32,
     },
@@ -70,7 +85,9 @@ impl Fault {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Orphan { .. } => Rule::Prerequisite,
-            Self::MaxLeaf { .. } | Self::Unnamed { .. } => Rule::Malformed,
+            Self::MaxLeaf { .. } | Self::Unnamed { .. } | Self::NotDerived { .. } | Self::Shut { .. } => {
+                Rule::Malformed
+            }
             _ => Rule::Layout,
         }
     }
@@ -85,7 +102,8 @@ impl Fault {
             Self::MaxLeaf { leaf: 0, .. } => What::Value("max-leaf"),
             Self::MaxLeaf { leaf: 7, .. } => What::Value("leaf-7-max-subleaf"),
             Self::MaxLeaf { .. } => What::Value("max-extended-leaf"),
-            Self::Unnamed { word, .. } => What::Word(word),
+            Self::Unnamed { word, .. } | Self::NotDerived { word, .. } => What::Word(word),
+            Self::Shut { leaf } => What::Leaf(leaf),
         }
     }
 }
@@ -104,6 +122,10 @@ impl fmt::Display for Fault {
                 write!(f, "says that the area is {said_bytes} bytes; its components need {needed_bytes}")
             }
             Self::MaxLeaf { said, needed, .. } => write!(f, "is {said:#x}, but the policy has {needed:#x}"),
+            Self::NotDerived { said, needed, .. } => {
+                write!(f, "holds {said:#010x}, but {needed:#010x} follows from the rest of the policy")
+            }
+            Self::Shut { .. } => f.write_str("means nothing without a feature that the policy lacks, and is not zero"),
             Self::Unnamed { bits, .. } => write!(f, "bits {bits:#010x} have no name here"),
         }
     }
@@ -136,7 +158,7 @@ impl Policy {
 
     fn for_each_fault(&self, fault: &mut dyn FnMut(Fault)) {
         let leaves = &self.leaves;
-        for (word, known) in crate::place::Word::all().zip(&table::KNOWN) {
+        for (word, known) in Word::all().zip(&table::KNOWN) {
             let bits = leaves.word(word) & !known;
             if bits != 0 {
                 fault(Fault::Unnamed { word, bits });
@@ -163,6 +185,7 @@ impl Policy {
         rebuild(&mut settled, &set, &geometry, Floor::default());
         compare_states(leaves, &settled, fault);
         compare_maxima(leaves, &settled, fault);
+        compare_the_rest(leaves, &settled, fault);
     }
 }
 
@@ -184,5 +207,24 @@ fn compare_maxima(leaves: &Leaves, settled: &Leaves, fault: &mut dyn FnMut(Fault
         if said < needed {
             fault(Fault::MaxLeaf { leaf, said, needed });
         }
+    }
+}
+
+/// Compares what neither states nor highest leaves have told: copies, gated leaves, address widths, basic VMX controls.
+fn compare_the_rest(leaves: &Leaves, settled: &Leaves, fault: &mut dyn FnMut(Fault)) {
+    for word in Word::all() {
+        let (said, needed) = (leaves.word(word), settled.word(word));
+        let is_told = match word.source() {
+            WordSource::Cpuid { leaf: 0xd, .. } => true,
+            WordSource::Cpuid { leaf: 0 | 7 | 0x8000_0000, register: Register::Eax, .. } => true,
+            _ => false,
+        };
+        if said != needed && !is_told {
+            fault(Fault::NotDerived { word, said, needed });
+        }
+    }
+    let kept = model::slots().filter(|&(leaf, _, slot)| slot >= model::FIRST_KEPT && leaf != 0xd);
+    for (leaf, _, _) in kept.filter(|&(_, _, slot)| leaves.slot(slot) != settled.slot(slot)) {
+        fault(Fault::Shut { leaf });
     }
 }

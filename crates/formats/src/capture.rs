@@ -19,8 +19,10 @@ use selfsame_cpuid::Regs;
 use selfsame_cpuid::text::{Document, Statement, Statements, TextError};
 
 use crate::capture_text::name_of;
+use crate::collect;
 use crate::dump::{CpuDump, Dump, Source};
 use crate::error::ReadError;
+use crate::findings::Findings;
 use crate::ranges;
 
 /// How many rows a capture may give to its CPUs in all: a machine of 8192 CPUs with 500 rows each.
@@ -35,7 +37,10 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
     }
     let Reader { name, source, context, cpus, .. } = reader;
     let (Some(source), false) = (source, cpus.is_empty()) else { return Err(ReadError::NoCpu) };
-    Ok(Dump { name, source, context, cpus: cpus.into_values().collect(), findings: Vec::new() })
+    let cpus: Vec<CpuDump> = cpus.into_values().collect();
+    let mut findings = Findings::default();
+    collect::same_machine(&cpus, &collect::Identities::new(), &mut findings)?;
+    Ok(Dump { name, source, context, cpus, findings: findings.into_vec() })
 }
 
 /// What was read last; statements come in this order.

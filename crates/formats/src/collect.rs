@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selfsame_cpuid::Regs;
+use selfsame_cpuid::{Regs, Signature};
 
 use crate::dump::CpuDump;
 use crate::error::ReadError;
@@ -52,12 +52,14 @@ impl Section {
 ///
 /// # Errors
 ///
-/// Refuses sections of which none has leaf 0.
+/// Refuses sections of which none has leaf 0, sections of different CPUs or machines, and a lone CPU that is cut short.
 pub(crate) fn collect(sections: Vec<Section>, findings: &mut Findings) -> Result<Vec<CpuDump>, ReadError> {
     let mut cpus = BTreeMap::new();
     let mut last = None;
     let mut unassigned = Vec::new();
     let mut failed = BTreeMap::new();
+    let mut identities = Identities::new();
+    let mut last_line = 0;
     let mut repeated = Repeated::default();
     for section in sections {
         note_failed(&section.msrs, &mut failed);
@@ -68,6 +70,8 @@ pub(crate) fn collect(sections: Vec<Section>, findings: &mut Findings) -> Result
         if !section.rows.is_empty() {
             last = Some(number);
         }
+        identify(number, &section.rows, &mut identities)?;
+        last_line = section.rows.last().map_or(last_line, |row| row.line);
         let cpu = cpus.entry(number).or_insert_with(|| CpuDump::new(number));
         add_leaves(cpu, section.line, section.rows, findings);
         add_msrs(cpu, section.msrs, &mut repeated);
@@ -88,12 +92,69 @@ pub(crate) fn collect(sections: Vec<Section>, findings: &mut Findings) -> Result
         findings.note("msrs", Some(row.line), reason);
     }
     add_msrs(first, unassigned, &mut repeated);
+    same_machine(&cpus, &identities, findings)?;
+    if let [cpu] = cpus.as_slice()
+        && is_cut_short(cpu)
+    {
+        return Err(ReadError::CutOff { line: last_line });
+    }
     repeated.note(findings);
     note_unread(&cpus, &failed, findings);
     if let Some(last) = last {
         note_cut(&cpus, last, findings);
     }
     Ok(cpus)
+}
+
+/// The rows of leaves 0 and 1 that came first for each CPU.
+pub(crate) type Identities = BTreeMap<(u32, u32), Row>;
+
+/// Refuses rows that are of another CPU than the first ones of the same number.
+fn identify(number: u32, rows: &[Row], identities: &mut Identities) -> Result<(), ReadError> {
+    for row in rows.iter().filter(|row| row.leaf <= 1 && row.subleaf.unwrap_or(0) == 0) {
+        let first = identities.entry((number, row.leaf)).or_insert(*row).regs;
+        let is_same = if row.leaf == 0 { first == row.regs } else { first.eax == row.regs.eax };
+        if !is_same {
+            return Err(ReadError::TwoCpus { line: row.line, cpu: number });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses CPUs that no machine has together; other models and steppings are a finding.
+pub(crate) fn same_machine(
+    cpus: &[CpuDump],
+    identities: &Identities,
+    findings: &mut Findings,
+) -> Result<(), ReadError> {
+    let line = |cpu: &CpuDump, leaf| identities.get(&(cpu.number, leaf)).map(|row| row.line);
+    let vendors = cpus.iter().filter_map(|cpu| Some((cpu, Regs { eax: 0, ..cpu.get(0, 0)? })));
+    let mut vendors = vendors.filter(|(_, vendor)| !vendor.is_zero());
+    if let Some((first, vendor)) = vendors.next()
+        && let Some((cpu, _)) = vendors.find(|(_, other)| *other != vendor)
+    {
+        let (line, cpu, first) = (line(cpu, 0), cpu.number, first.number);
+        return Err(ReadError::TwoMachines { line, cpu, first, what: "vendor" });
+    }
+    let signatures = cpus.iter().filter_map(|cpu| Some((cpu, cpu.get(1, 0)?.eax)));
+    let mut signatures = signatures.filter(|(_, eax)| *eax != 0).map(|(cpu, eax)| (cpu, Signature::of(eax)));
+    let Some((first, signature)) = signatures.next() else { return Ok(()) };
+    for (cpu, other) in signatures.filter(|(_, other)| *other != signature) {
+        let line = line(cpu, 1);
+        if other.family != signature.family {
+            let (cpu, first) = (cpu.number, first.number);
+            return Err(ReadError::TwoMachines { line, cpu, first, what: "family" });
+        }
+        findings.note("signature", line, format!("the cpus are of several models or steppings: {signature}, {other}"));
+    }
+    Ok(())
+}
+
+/// Whether a CPU lacks what every CPU with leaf 7 answers, leaf 7 itself or the extended leaves.
+fn is_cut_short(cpu: &CpuDump) -> bool {
+    let has_leaf_7 = cpu.leaves.keys().any(|(leaf, _)| *leaf == 7);
+    let has_extended = cpu.leaves.keys().any(|(leaf, _)| *leaf == 0x8000_0000);
+    cpu.get(0, 0).is_some_and(|leaf_0| leaf_0.eax >= 7) && !(has_leaf_7 && has_extended)
 }
 
 /// Lays a section's rows over those that the CPU has already.
@@ -222,11 +283,11 @@ fn note_cut(cpus: &[CpuDump], last: u32, findings: &mut Findings) {
     let end = |cpu: &CpuDump| cpu.leaves.last_key_value().map_or(0, |((leaf, _), _)| *leaf);
     let Some(cpu) = cpus.iter().find(|cpu| cpu.number == last) else { return };
     let ends = end(cpu);
-    let others = cpus.iter().filter(|cpu| cpu.number != last).map(end).min();
-    let goes_on_to = match others {
-        Some(others) => others,
-        None => cpu.get(0, 0).map_or(0, |leaf_0| leaf_0.eax),
-    };
+    let others = cpus.iter().filter(|cpu| cpu.number != last).map(end).min().unwrap_or(0);
+    let claimed = |leaf| cpu.get(leaf, 0).map_or(0, |regs| regs.eax);
+    // What is no number of an extended leaf says nothing about the end.
+    let extended = Some(claimed(0x8000_0000)).filter(|max| (0x8000_0001..0x8001_0000).contains(max)).unwrap_or(0);
+    let goes_on_to = others.max(extended).max(claimed(0));
     if ends < goes_on_to {
         let reason = format!("ends at leaf {ends:08x} instead of {goes_on_to:08x}: the file may be cut off");
         findings.note(format!("cpu {last}"), None, reason);

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use selfsame_cpuid::text::looks_like;
+
 use crate::error::UnknownFormat;
 use crate::scan::{self, Line};
 use crate::{cpuid_raw, instlatx64};
@@ -46,12 +48,14 @@ impl FromStr for Format {
     }
 }
 
-/// Finds a file's format by its first row, wherever it is; a policy counts as a capture.
+/// Finds a file's format by its first row, wherever it is; a policy counts as a capture, and so does what looks like a
+/// damaged one ([`looks_like`]).
 pub fn detect(bytes: &[u8]) -> Option<Format> {
-    scan::lines(bytes).find_map(|Line { number, text, .. }| {
-        if number == 1 && text.starts_with(b"selfsame ") {
-            Some(Format::Capture)
-        } else if instlatx64::is_row(text) {
+    if looks_like(bytes) {
+        return Some(Format::Capture);
+    }
+    scan::lines(bytes).find_map(|Line { text, .. }| {
+        if instlatx64::is_row(text) {
             Some(Format::InstLatX64)
         } else if cpuid_raw::is_row(text) {
             Some(Format::CpuidRaw)

@@ -26,11 +26,31 @@ pub enum ReadError {
         /// What is wrong with it, or what was expected.
         reason: &'static str,
     },
-    /// The last row is cut short.
-    #[error("line {line}: the file is cut off within this row: copy the whole file again")]
+    /// The last row is cut short, or rows that every such CPU has do not follow it.
+    #[error("line {line}: the file is cut off here: copy the whole file again")]
     CutOff {
         /// The last line.
         line: usize,
+    },
+    /// One CPU number has two descriptions, which are not of one CPU.
+    #[error("line {line}: cpu {cpu} is described twice, as different CPUs: are these two files in one?")]
+    TwoCpus {
+        /// The line that contradicts the first description.
+        line: usize,
+        /// The number of the CPU.
+        cpu: u32,
+    },
+    /// The CPUs are not of one machine: no machine has CPUs of two vendors or families.
+    #[error("{}cpu {cpu} is of another {what} than cpu {first}: are these two machines in one file?", at(*.line))]
+    TwoMachines {
+        /// The line of the CPU's leaf, where it is known.
+        line: Option<usize>,
+        /// The number of the CPU.
+        cpu: u32,
+        /// The number of the first CPU.
+        first: u32,
+        /// `vendor` or `family`.
+        what: &'static str,
     },
     /// No logical CPU has leaf 0.
     #[error("no logical cpu with leaf 00000000: the file says nothing about a machine")]
@@ -41,6 +61,10 @@ pub enum ReadError {
     /// A capture breaks the grammar that captures and policies share.
     #[error(transparent)]
     Text(#[from] TextError),
+}
+
+fn at(line: Option<usize>) -> String {
+    line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
 /// A name is not that of a [`Format`](crate::Format).

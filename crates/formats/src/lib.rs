@@ -38,6 +38,8 @@ mod raw;
 mod scan;
 mod subleaf;
 
+use selfsame_cpuid::text;
+
 pub use capture_text::write_capture;
 pub use detect::{Format, detect};
 pub use dirt::examine;
@@ -54,11 +56,13 @@ pub use raw::Raw;
 ///
 /// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows.
 pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, ReadError> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    // The grammar of captures names what is wrong with its bytes itself, by line.
+    let is_ours = format.map_or_else(|| text::looks_like(bytes), |format| format == Format::Capture);
+    let bytes = if is_ours { bytes } else { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) };
     if bytes.trim_ascii().is_empty() {
         return Err(ReadError::Empty);
     }
-    if bytes.contains(&0) {
+    if !is_ours && bytes.contains(&0) {
         let offset = bytes.iter().position(|&b| b == 0).unwrap_or_default();
         return Err(ReadError::Binary { offset });
     }

@@ -24,7 +24,8 @@ pub struct Raw {
 impl Dump {
     /// Unites the dump's logical CPUs into one host: a vCPU runs on any of them.
     ///
-    /// MSRs that the file has for some CPUs only count for all: tools print them once.
+    /// MSRs that the file has for some CPUs only count for all: tools print them once. A CPU on which reading an MSR
+    /// faulted does not have it: it counts as 0 there.
     pub fn raw(&self) -> Raw {
         let msrs = self.msrs_of_any_cpu();
         let mut outside = BTreeSet::new();
@@ -54,10 +55,27 @@ fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTre
         }
     }
     for (&index, &value) in msrs_of_any {
-        let value = cpu.msrs.get(&index).copied().flatten().unwrap_or(value);
+        let value = match cpu.msrs.get(&index) {
+            Some(Some(own)) => *own,
+            Some(None) => 0,
+            None => value,
+        };
         // Most MSRs of a dump say nothing about features: they are not of the model.
         let _ = leaves.set_msr(index, value);
     }
     leaves.fill_true_controls();
     leaves
+}
+
+#[test]
+fn an_msr_that_faulted_on_one_cpu_is_not_taken_from_another() {
+    let cpu = |number, msrs: &[(u32, Option<u64>)]| {
+        let leaves = [((0, 0), selfsame_cpuid::Regs::new(7, 0x756e_6547, 0x6c65_746e, 0x4965_6e69))].into();
+        CpuDump { leaves, msrs: msrs.iter().copied().collect(), ..CpuDump::new(number) }
+    };
+    let cpus = vec![cpu(0, &[(0x10a, Some(5))]), cpu(1, &[(0x10a, None)]), cpu(2, &[])];
+    let dump = Dump { name: "a".into(), source: crate::Source::Cpuid, context: Vec::new(), cpus, findings: Vec::new() };
+    let raw = dump.raw();
+    let values: Vec<Vec<_>> = raw.cpus.iter().map(|cpu| cpu.msrs().collect()).collect();
+    assert_eq!(values, [vec![(0x10a, 5)], vec![], vec![(0x10a, 5)]]);
 }

@@ -179,7 +179,7 @@ fn a_small_file_that_asks_for_much_memory_is_refused() {
 
 /// Rows in range; few values, so that CPUs share some.
 fn leaves() -> impl Strategy<Value = Vec<((u32, u32), Regs)>> {
-    let leaf = prop_oneof![1..0x20u32, 0x8000_0001..0x8000_0022u32];
+    let leaf = prop_oneof![2..0x20u32, 0x8000_0001..0x8000_0022u32];
     let regs = prop_oneof![Just(Regs::ZERO), Just(Regs::new(1, 2, 3, 4)), any::<[u32; 4]>().prop_map(Regs::from)];
     proptest::collection::vec(((leaf, 0..=0xffu32), regs), 0..12)
 }
@@ -196,6 +196,26 @@ fn cpus() -> impl Strategy<Value = Vec<CpuDump>> {
         };
         numbers.into_iter().zip(contents).map(cpu).collect()
     })
+}
+
+#[test]
+fn a_capture_of_cpus_of_two_machines_is_refused() {
+    let mut dump = machine(2);
+    dump.cpus[1].leaves.insert((1, 0), Regs::new(0x80_0f12, 0, 0, 1));
+    let refusal = read(write_capture(&dump).as_bytes(), "", None).unwrap_err();
+    assert_eq!(refusal.to_string(), "cpu 1 is of another family than cpu 0: are these two machines in one file?");
+}
+
+#[test]
+fn damaged_captures_are_refused_as_captures_with_their_line() {
+    let written = write_capture(&machine(1));
+    let refused = |text: String| read(text.as_bytes(), "", None);
+    let text = |error| Err(ReadError::Text(error));
+    assert_eq!(refused(written.replacen('s', "", 1)), text(TextError::DamagedHead));
+    assert_eq!(refused(written.replacen("selfsame 1 capture", "# lost", 1)), text(TextError::NoHead));
+    assert_eq!(refused(written.replace("bnode3", "bno\0e3")), text(TextError::NotText { line: 2 }));
+    assert_eq!(refused(written.replace('\n', "\r\n")), text(TextError::Crlf { line: 1 }));
+    assert_eq!(refused(String::from("\u{feff}") + &written), text(TextError::ByteOrderMark));
 }
 
 proptest! {

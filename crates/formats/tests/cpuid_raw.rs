@@ -61,3 +61,12 @@ fn malformed_rows_are_refused_with_their_line() {
 fn the_raw_rows_of_kcpuid_are_another_format() {
     assert_eq!(detect(b"0x00000000: EAX=0x0000000d, EBX=0x756e6547, ECX=0x6c65746e, EDX=0x49656e69\n"), None);
 }
+
+#[test]
+fn two_machines_in_one_file_are_refused() {
+    let other = CPU.replace("000106a5", "000206a7");
+    let result = read(format!("CPU 0:\n{CPU}CPU 0:\n{other}").as_bytes(), "", None);
+    assert_eq!(result, Err(ReadError::TwoCpus { line: 6, cpu: 0 }));
+    let result = read(format!("{CPU}{other}").as_bytes(), "", None);
+    assert_eq!(result, Err(ReadError::TwoCpus { line: 4, cpu: 0 }), "without any header");
+}

@@ -171,3 +171,37 @@ fn all_machines_of_a_vendor_accept_their_level() {
         }
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_a_dump_claims_the_policies_are_possible(
+        rows in prop::collection::vec((0usize..90, any::<[u32; 4]>()), 1..40),
+        which in 0usize..200,
+    ) {
+        let Some(dumps) = DUMPS.get_or_init(|| Some(corpus_files::instlatx64())).as_ref() else { return Ok(()) };
+        let Some((name, bytes)) = dumps.get(which % dumps.len().max(1)) else { return Ok(()) };
+        let mut raw = selfsame_formats::read(bytes, name, None).unwrap().raw().leaves;
+        // Hostile words over a real machine: first of all in leaf 0xD.
+        for (at, registers) in rows {
+            let (leaf, subleaf) = match at {
+                0..63 => (0xd, at as u32),
+                63..70 => (at as u32 - 62, 0),
+                _ => (0x8000_0000 + at as u32 - 69, 0),
+            };
+            let _ = raw.set(leaf, subleaf, registers.into());
+        }
+        for kind in Kind::ALL {
+            let host = Host::from_hardware(&raw, kind, &Trims::NONE);
+            for policy in [host.default(), host.max()] {
+                let mut faults = Vec::new();
+                policy.verify(|fault| faults.push(format!("{}: {fault}", fault.what())));
+                prop_assert!(faults.is_empty(), "{name} {kind}: {faults:?}");
+            }
+            prop_assert!(Check::new(host.default(), &host).is_accepted());
+        }
+    }
+}
+
+static DUMPS: OnceLock<Option<Vec<(String, Vec<u8>)>>> = OnceLock::new();

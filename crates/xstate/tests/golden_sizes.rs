@@ -185,7 +185,7 @@ fn an_area_beyond_4_gib_is_refused() {
     assert_eq!(geometry.standard_size(ComponentSet::from_bits(0xB)), Ok(u32::MAX));
     assert_eq!(geometry.standard_size(ComponentSet::from_bits(0x2_0003)), too_large(Component::XTILECFG));
     // Rounding up is what overflows here.
-    let geometry = machines::machine(0, &[(2, u32::MAX - 576, 576, 0), (17, 0, 0, 2)]);
+    let geometry = machines::machine(0, &[(2, u32::MAX - 577, 576, 0), (17, 1, 0, 2)]);
     assert_eq!(geometry.compacted_size(ComponentSet::from_bits(0x2_0007)), too_large(Component::XTILECFG));
 }
 
