@@ -308,3 +308,29 @@ pub(crate) fn refusal_rows(page: &mut Page, host: &str, refusals: &[RefusalMembe
     }
     page.table([host, "rule", "guest", "host", "because"], &rows);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unnamed_bits_of_one_msr_stand_in_one_row_with_its_name() {
+        let refusal = |bit: u8| RefusalMember {
+            what: format!("msr:0000048c[{bit}]"),
+            rule: "not-on-host",
+            guest: SideMember::Bit(true),
+            host: SideMember::Bit(false),
+            reason: "the host's dump lacks msr 0x48c".to_owned(),
+        };
+        let bits = (0..64).filter(|bit| unnamed_msr(&format!("msr:0000048c[{bit}]")).is_some());
+        let refusals: Vec<RefusalMember> = bits.map(refusal).collect();
+        assert!(refusals.len() > 1);
+        let mut page = Page::new();
+        refusal_rows(&mut page, "host", &refusals, false);
+        let text = page.into_text();
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let text = words.join(" ");
+        assert!(text.contains("0x48c") && text.contains("(IA32_VMX_EPT_VPID_CAP)"), "{text}");
+        assert!(text.contains("unnamed") && !text.contains("msr:0000048c["), "{text}");
+    }
+}

@@ -76,6 +76,9 @@ fn rule_on_hosts(feature: &Feature, hosts: &[usize], seen: &[Seen<'_>]) -> Rule 
     if rules.all(|rule| rule == first) { first } else { Rule::NotOnHost }
 }
 
+/// Longer names of hosts make prose unreadable.
+const LONG: usize = 16;
+
 /// Why the hosts that cost a feature do not give it: each cause once, with its hosts where there are several.
 fn not_on_host(feature: &Feature, hosts: &[usize], seen: &[Seen<'_>]) -> String {
     let mut causes: Vec<(String, Vec<&str>)> = Vec::new();
@@ -93,7 +96,13 @@ fn not_on_host(feature: &Feature, hosts: &[usize], seen: &[Seen<'_>]) -> String 
         [] => "the host lacks it".to_owned(),
         [(text, _)] => text.clone(),
         _ => {
-            let who = |names: &[&str]| if names.len() > 2 { count(names.len(), "host") } else { names.join(", ") };
+            let who = |names: &[&str]| {
+                if names.len() > 2 || (names.len() == 2 && names.iter().any(|name| name.len() > LONG)) {
+                    count(names.len(), "host")
+                } else {
+                    names.join(", ")
+                }
+            };
             let parts: Vec<String> = causes.iter().map(|(text, names)| format!("{}: {text}", who(names))).collect();
             parts.join("; ")
         }

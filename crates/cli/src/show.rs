@@ -110,11 +110,11 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
     }
     let set = raw.features();
     let whose = match machine.origin {
-        Origin::Hardware(_) => "of the hardware, of which guests get a part",
-        Origin::Offered(_) => "of which guests can have all",
-        Origin::Policy(..) => "which guests see",
+        Origin::Hardware(_) => "guests get only some of what the hardware has",
+        Origin::Offered(_) => "guests can have all of them",
+        Origin::Policy(..) => "guests see all of them",
     };
-    page.labelled("features", format!("{}, {whose}", feature_count(&set)).split(' '));
+    page.labelled("features", format!("{}; {whose}", feature_count(&set)).split(' '));
     for (title, names) in by_leaf(&set) {
         let names = folded(&names, is_verbose);
         page.labelled(&title, names.iter().map(String::as_str));

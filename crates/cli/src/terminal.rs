@@ -4,7 +4,7 @@ use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
 
 use anstyle::{AnsiColor, Style};
-use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, Width, presets};
 
 use crate::problem::Problem;
 
@@ -28,7 +28,7 @@ const MIN_WIDTH: u16 = 60;
 
 /// Columns that need no more are never wrapped; the first may need more.
 const WHOLE: u16 = 15;
-const WHOLE_NAME: u16 = 28;
+const WHOLE_NAME: u16 = 36;
 
 /// A page of text for people, made line by line and printed at once.
 #[derive(Debug)]
@@ -117,7 +117,8 @@ impl Page {
         table.load_style(presets::NOTHING);
         table.set_content_arrangement(ContentArrangement::Dynamic);
         table.set_width(self.width);
-        table.set_header(chosen(header.map(str::to_owned).to_vec()));
+        let titles = chosen(header.map(str::to_owned).to_vec());
+        table.set_header(titles.clone());
         for row in rows {
             table.add_row(chosen(row.to_vec()));
         }
@@ -127,6 +128,12 @@ impl Page {
             // Names and numbers stay whole; what is prose wraps.
             if width <= if i == 0 { WHOLE_NAME } else { WHOLE } {
                 column.set_constraint(ColumnConstraint::ContentWidth);
+            } else if titles.get(i).is_some_and(|title| matches!(&**title, "hosts" | "needed on")) {
+                // Who cannot read a host's name cannot act on the row.
+                let longest = rows.iter().flatten().flat_map(|cell| cell.split(' ')).map(|word| word.chars().count());
+                let longest = longest.filter(|&length| length <= usize::from(WHOLE_NAME) + 1).max().unwrap_or_default();
+                let bound = u16::try_from(longest).unwrap_or(WHOLE_NAME).min(width) + 2;
+                column.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(bound)));
             }
         }
         let text = table.trim_fmt();
@@ -166,18 +173,14 @@ fn visible_len(word: &str) -> usize {
 /// A host's name, cut in its middle if no column is wide enough for it: its beginning and its end tell most.
 pub(crate) fn short(name: &str) -> String {
     const MAX: usize = WHOLE_NAME as usize;
+    const HEAD: usize = MAX / 4;
     let chars: Vec<char> = name.chars().collect();
     if chars.len() <= MAX {
         return name.to_owned();
     }
-    let is_gap = |c: &char| matches!(c, '-' | '_' | '.' | ' ');
-    let (head, tail) = (chars.get(..MAX / 2).unwrap_or_default(), chars.get(chars.len() + 1 + MAX / 2 - MAX..));
-    let tail = tail.unwrap_or_default();
-    // Whole words where there are any.
-    let head = head.iter().rposition(is_gap).filter(|&at| at > MAX / 4).and_then(|at| head.get(..=at)).unwrap_or(head);
-    let start = tail.iter().position(is_gap).filter(|&at| at < MAX / 4);
-    let tail = start.and_then(|at| tail.get(at..)).unwrap_or(tail);
-    head.iter().chain(['\u{2026}'].iter()).chain(tail).collect()
+    // Names of one pool begin alike: what tells them apart stands at the end.
+    let (head, tail) = (chars.get(..HEAD).unwrap_or_default(), chars.get(chars.len() + HEAD + 1 - MAX..));
+    head.iter().chain(['\u{2026}'].iter()).chain(tail.unwrap_or_default()).collect()
 }
 
 /// Prints text to standard output, with colour if it is a terminal. A reader that went away has read enough.

@@ -100,6 +100,9 @@ impl<'m> Seen<'m> {
         if !missing.is_empty() {
             return cause(Rule::Layout, format!("leaf 0000000d has no usable row for its state ({missing})"));
         }
+        if feature.name == "vmx" && self.machine.misses_msr(0x480) {
+            return cause(Rule::NotOnHost, "its dump does not have the MSRs that tell of it".to_owned());
+        }
         let vendor = self.machine.cpu();
         cause(Rule::OfferNever, format!("the host has it, but is not to give it: a rule for its model ({vendor})"))
     }
