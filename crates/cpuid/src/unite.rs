@@ -46,7 +46,7 @@ pub fn unite<'a>(cpus: impl IntoIterator<Item = &'a Leaves>, mut differs: impl F
             different_numbers |= u64::from(!number.is_same(mine, theirs)) << i;
             host.words_mut()[at] = number.combine(mine, theirs).0;
         }
-        different_states = different_states | unite_states(&mut host, cpu);
+        different_states |= unite_states(&mut host, cpu);
         unite_heads(&mut host, cpu);
         let words = host.words_mut().iter_mut().zip(cpu.words());
         for ((mine, theirs), (all, any)) in words.zip(ALL.iter().zip(&ANY)) {

@@ -214,11 +214,11 @@ fn compare_maxima(leaves: &Leaves, settled: &Leaves, fault: &mut dyn FnMut(Fault
 fn compare_the_rest(leaves: &Leaves, settled: &Leaves, fault: &mut dyn FnMut(Fault)) {
     for word in Word::all() {
         let (said, needed) = (leaves.word(word), settled.word(word));
-        let is_told = match word.source() {
-            WordSource::Cpuid { leaf: 0xd, .. } => true,
-            WordSource::Cpuid { leaf: 0 | 7 | 0x8000_0000, register: Register::Eax, .. } => true,
-            _ => false,
-        };
+        let is_told = matches!(
+            word.source(),
+            WordSource::Cpuid { leaf: 0xd, .. }
+                | WordSource::Cpuid { leaf: 0 | 7 | 0x8000_0000, register: Register::Eax, .. }
+        );
         if said != needed && !is_told {
             fault(Fault::NotDerived { word, said, needed });
         }
