@@ -244,7 +244,7 @@ pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
     }
     let usable = geometry.usable(offsets);
     if set.contains(leaf_01::XSAVE) {
-        let user: ComponentSet = usable.user().minus(ComponentSet::LEGACY);
+        let user: ComponentSet = geometry.user().minus(ComponentSet::LEGACY);
         let alone = user.minus(states_of(&set));
         if !alone.is_empty() {
             found(Finding::StateAlone { components: alone });
