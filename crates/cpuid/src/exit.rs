@@ -5,6 +5,7 @@ use selfsame_xstate::{Component, ComponentSet, Format, Row, size_bytes};
 use crate::feature::Kind;
 use crate::policy::Policy;
 use crate::regs::Regs;
+use crate::table::{leaf_0d, leaf_01, leaf_07_0_ecx, leaf_80000001};
 
 /// What CPUID depends on besides the policy: the registers of the vCPU that executes it.
 ///
@@ -57,23 +58,17 @@ impl Default for VcpuView {
     }
 }
 
-/// 1.ECX: x2APIC (SDM vol. 2A, CPUID.01H).
-const X2APIC: u32 = 1 << 21;
-/// 1.ECX: XSAVE, and that the OS has enabled it.
-const XSAVE: u32 = 1 << 26;
-const OSXSAVE: u32 = 1 << 27;
-/// 1.EDX and 80000001.EDX: the local APIC.
-const APIC: u32 = 1 << 9;
-/// 7.0.ECX: protection keys, and that the OS has enabled them.
-const PKU: u32 = 1 << 3;
-const OSPKE: u32 = 1 << 4;
-/// 0xD.1.EAX: XSAVEC and XSAVES.
-const XSAVEC: u32 = 1 << 1;
-const XSAVES: u32 = 1 << 3;
-/// 80000001.ECX: leaf 0x8000001E exists (APM vol. 3, E.4.2).
-const TOPOEXT: u32 = 1 << 22;
-/// 80000001.EDX: SYSCALL.
-const SYSCALL: u32 = 1 << 11;
+const X2APIC: u32 = leaf_01::X2APIC.mask();
+const XSAVE: u32 = leaf_01::XSAVE.mask();
+const OSXSAVE: u32 = leaf_01::OSXSAVE.mask();
+/// In 1.EDX, and on AMD in 80000001.EDX.
+const APIC: u32 = leaf_01::APIC.mask();
+const PKU: u32 = leaf_07_0_ecx::PKU.mask();
+const OSPKE: u32 = leaf_07_0_ecx::OSPKE.mask();
+const XSAVEC: u32 = leaf_0d::XSAVEC.mask();
+const XSAVES: u32 = leaf_0d::XSAVES.mask();
+const TOPOEXT: u32 = leaf_80000001::TOPOEXT.mask();
+const SYSCALL: u32 = leaf_80000001::SYSCALL.mask();
 
 impl Policy {
     /// What a CPUID exit answers: `leaf` and `subleaf` are the guest's EAX and ECX.

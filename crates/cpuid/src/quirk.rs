@@ -63,7 +63,7 @@ const IMMUNE_AMD: [Place; 8] = [
 /// What KVM makes on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
 fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     if !leaves.vendor().is_amd_like() {
-        // ... and Intel guests by AMD's bits.
+        // KVM tells Intel's guests of the same controls by AMD's bits as well (kvm_set_cpu_caps).
         for (intel, amd) in [
             (leaf_07_0_edx::SPEC_CTRL, leaf_80000008::IBPB),
             (leaf_07_0_edx::STIBP, leaf_80000008::AMD_STIBP),
@@ -79,7 +79,7 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     if !host.contains(leaf_07_0_ecx::UMIP) {
         set.remove(leaf_07_0_ecx::UMIP);
     }
-    // KVM tells AMD guests of the same controls by Intel's bits as well (kvm_set_cpu_caps).
+    // ... and AMD's guests by Intel's.
     if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
         set.insert(leaf_07_0_edx::SPEC_CTRL);
     }

@@ -35,9 +35,6 @@ fn has(leaves: &Leaves, name: &str) -> bool {
     leaves.features().contains(feature(name).unwrap().place)
 }
 
-/// Dumps whose leaf 0xD does not give a size that the rows can be held against, and why.
-const SIZE_EXCEPTIONS: [(&str, &str); 0] = [];
-
 #[test]
 fn computed_sizes_equal_the_cpus_own() {
     let mut compared = 0;
@@ -45,7 +42,7 @@ fn computed_sizes_equal_the_cpus_own() {
         let raw = dump.raw().leaves;
         let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
         let (geometry, _) = raw.geometry().completed(offsets);
-        if geometry.user().is_empty() || SIZE_EXCEPTIONS.iter().any(|(exception, _)| name.contains(exception)) {
+        if geometry.user().is_empty() {
             continue;
         }
         let size_bytes = geometry.standard_size(geometry.user()).unwrap();

@@ -27,6 +27,7 @@ pub(crate) const MOVDIR64B: Place = ECX.bit(28);
 pub(crate) const ENQCMD: Place = ECX.bit(29);
 pub(crate) const SGXLC: Place = ECX.bit(30);
 pub(crate) const PKS: Place = ECX.bit(31);
+pub(crate) const OSPKE: Place = ECX.bit(4);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 25] = [
@@ -54,7 +55,7 @@ pub(crate) static ROWS: [Feature; 25] = [
             "keys live in 4-level tables that shadow and PV do not keep; KVM needs two-dimensional paging",
             "SDM vol. 2A, CPUID.07H.0:ECX",
         ),
-    row(ECX.bit(4), "ospke")
+    row(OSPKE, "ospke")
         .linux("ospke")
         .xen("OSPKE")
         .relation(Dynamic)
