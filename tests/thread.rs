@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use selfsame_cpuid::{Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Trims, VcpuView};
+use selfsame_cpuid::{Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Stored, Trims, VcpuView};
 use selfsame_formats::Source;
 use selfsame_xstate::{Component, ComponentSet, Format, Layout};
 use serde_json::Value;
@@ -71,10 +71,8 @@ fn one_pool_is_followed_from_its_dumps_to_its_guests() {
 
     // Policy file → binary form → the same policy.
     let frozen = Frozen::new(stored.policy.leaves.clone());
-    let (mut leaves, mut msrs) = (vec![0; frozen.leaf_count() * 24], vec![0; frozen.msr_count() * 16]);
-    frozen.write_leaves(&mut leaves).unwrap();
-    frozen.write_msrs(&mut msrs).unwrap();
-    assert_eq!(Frozen::read(&leaves, &msrs).unwrap().leaves(), &level.leaves);
+    let received = Stored::read(frozen.leaf_entries(), frozen.msr_entries()).unwrap();
+    assert_eq!(received.to_leaves(), level.leaves);
 
     follow_to_the_exits(&stored.policy);
 

@@ -119,12 +119,15 @@ impl Policy {
 
     /// Whether a leaf is above the maximum of its range, on a CPU that answers the highest basic leaf there.
     fn is_out_of_range(&self, leaf: u32) -> bool {
-        let class = match leaf {
-            0x4000_0000..=0x4fff_ffff => leaf & 0xffff_ff00,
-            0xc000_0000.. => 0xc000_0000,
-            _ => leaf & 0x8000_0000,
+        // All but the hypervisors' are found while compiling.
+        let first = match leaf {
+            0..0x4000_0000 => self.leaves.get(0, 0),
+            0x4000_0000..0x5000_0000 => self.leaves.get(leaf & 0xffff_ff00, 0),
+            0xc000_0000.. => self.leaves.get(0xc000_0000, 0),
+            0x8000_0000.. => self.leaves.get(0x8000_0000, 0),
+            0x5000_0000.. => self.leaves.get(0, 0),
         };
-        leaf > self.leaves.get(class, 0).eax && !self.leaves.vendor().is_amd_like()
+        leaf > first.eax && !self.leaves.vendor().is_amd_like()
     }
 
     /// The leaf's row with the bits that follow the vCPU; `None` where there is neither.

@@ -38,7 +38,7 @@ mod verify;
 mod walk;
 mod xen;
 
-pub use binary::{BinaryError, EntryDefect, Frozen, LEAF_ENTRY_BYTES, MSR_ENTRY_BYTES};
+pub use binary::{BinaryError, EntryDefect, Frozen, LEAF_ENTRY_BYTES, MSR_ENTRY_BYTES, Stored};
 pub use blame::{Loss, Member, Warning, blame, kept_as_warning};
 pub use capabilities::{Capability, FaultingControl, LevellingCapabilities, MASKING_MSRS, MaskMeaning, MaskingMsr};
 pub use check::{Check, Reason, Refusal, Side};

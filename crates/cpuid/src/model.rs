@@ -180,8 +180,6 @@ struct Span {
     head: u16,
     /// The same for those that are only kept; subleaf 0 is not among them if any is compared.
     tail: u16,
-    /// The place of subleaf 0 in the order of leaf and subleaf.
-    ordinal: u16,
     compared: u8,
     kept: u8,
 }
@@ -202,7 +200,7 @@ const fn spread(leaf: u32) -> usize {
 
 /// The leaves of the model by [`spread`]. What no leaf has holds no subleaf of leaf 0, which has a place of its own.
 static DIRECTORY: [Span; 256] = {
-    let mut spans = [Span { number: 0, subleaf_mask: 0, head: 0, tail: 0, ordinal: 0, compared: 0, kept: 0 }; 256];
+    let mut spans = [Span { number: 0, subleaf_mask: 0, head: 0, tail: 0, compared: 0, kept: 0 }; 256];
     let (mut head, mut tail) = (0, FIRST_KEPT);
     let mut i = 0;
     while i < LEAF_COUNT {
@@ -216,7 +214,6 @@ static DIRECTORY: [Span; 256] = {
             subleaf_mask: if row.is_indexed { u32::MAX } else { 0 },
             head: small(head),
             tail: small(tail - row.compared as usize),
-            ordinal: small(head + tail - FIRST_KEPT),
             compared: row.compared,
             kept: row.kept,
         };
@@ -252,14 +249,6 @@ pub(crate) const fn slot(leaf: u32, subleaf: u32) -> Option<usize> {
     }
     let first = if subleaf < span.compared as u32 { span.head } else { span.tail };
     Some(first as usize + subleaf as usize)
-}
-
-/// The place of a leaf in the order of leaf and subleaf; as [`slot`] otherwise.
-#[inline]
-pub(crate) const fn ordinal(leaf: u32, subleaf: u32) -> Option<usize> {
-    let Some(span) = span(leaf) else { return None };
-    let subleaf = subleaf & span.subleaf_mask;
-    if subleaf < span.kept as u32 { Some(span.ordinal as usize + subleaf as usize) } else { None }
 }
 
 /// The place of `index` among the MSRs of the model.

@@ -12,7 +12,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use selfsame_cpuid::{
-    BinaryError, Check, EntryDefect, Frozen, Host, Kind, Leaves, Place, Policy, Regs, Rule, Trims, Vendor, feature,
+    BinaryError, Check, EntryDefect, Host, Kind, Leaves, Place, Policy, Regs, Rule, Stored, Trims, Vendor, feature,
 };
 
 const NO_SUBLEAF: u32 = u32::MAX;
@@ -44,7 +44,7 @@ fn refusals(guest: &Policy, host: &Host) -> Vec<(String, Rule)> {
 #[test]
 fn a_subleaf_where_none_is_selected_is_refused_and_named() {
     for number in [0x0, 0x4000_0000, 0x4000_0100, 0x8000_0000] {
-        let error = Frozen::read(&leaf(number, 0, 1), &[]).unwrap_err();
+        let error = Stored::read(&leaf(number, 0, 1), &[]).unwrap_err();
         let expected = BinaryError::Leaf { entry: 0, leaf: number, subleaf: 0, defect: EntryDefect::WrongForm };
         assert_eq!(error, expected);
     }
@@ -53,7 +53,7 @@ fn a_subleaf_where_none_is_selected_is_refused_and_named() {
 #[test]
 fn leaves_beyond_the_model_are_refused_and_named() {
     for (number, subleaf) in [(0x8, NO_SUBLEAF), (0x4, 8), (0x7, 3), (0xb, 4), (0xd, 63), (0x8000_0028, NO_SUBLEAF)] {
-        let error = Frozen::read(&leaf(number, subleaf, 1), &[]).unwrap_err();
+        let error = Stored::read(&leaf(number, subleaf, 1), &[]).unwrap_err();
         let expected = BinaryError::Leaf { entry: 0, leaf: number, subleaf, defect: EntryDefect::OutsideModel };
         assert_eq!(error, expected);
     }
@@ -64,7 +64,7 @@ fn msrs_beyond_the_model_and_flags_are_refused_and_named() {
     for (entry, index, defect) in
         [(msr(0xdead_c0de, 0, 1), 0xdead_c0de, EntryDefect::OutsideModel), (msr(0xce, 1, 1), 0xce, EntryDefect::Flags)]
     {
-        let error = Frozen::read(&[], &entry).unwrap_err();
+        let error = Stored::read(&[], &entry).unwrap_err();
         assert_eq!(error, BinaryError::Msr { entry: 0, msr: index, defect });
     }
 }
@@ -72,16 +72,18 @@ fn msrs_beyond_the_model_and_flags_are_refused_and_named() {
 #[test]
 fn a_refused_second_entry_leaves_nothing_of_the_first() {
     let bytes = [leaf(0x1, NO_SUBLEAF, 1), leaf(0xe, NO_SUBLEAF, 1)].concat();
-    let mut frozen = Frozen::new(intel(1));
-    assert!(frozen.refill(&bytes, &[]).is_err());
-    assert_eq!(*frozen.leaves(), Leaves::new());
+    let error = Stored::read(&bytes, &[]).unwrap_err();
+    assert!(matches!(
+        error,
+        BinaryError::Leaf { entry: 1, defect: EntryDefect::WrongForm | EntryDefect::OutsideModel, .. }
+    ));
 }
 
 #[test]
 fn duplicate_and_unordered_leaves_are_refused() {
     for second in [leaf(0x6, NO_SUBLEAF, 2), leaf(0x1, NO_SUBLEAF, 2)] {
         let bytes = [leaf(0x6, NO_SUBLEAF, 1), second].concat();
-        let error = Frozen::read(&bytes, &[]).unwrap_err();
+        let error = Stored::read(&bytes, &[]).unwrap_err();
         assert!(matches!(error, BinaryError::Leaf { entry: 1, defect: EntryDefect::Unordered, .. }), "{error}");
     }
 }

@@ -42,8 +42,12 @@ pub fn size_bytes(
         if len_bytes == 0 {
             return Err(LayoutError::NoRow { component });
         }
-        // The compacted end only grows; the standard one is where the component that ends last does.
-        size_bytes = size_bytes.max(start_bytes(format, offset_bytes, is_aligned64, size_bytes) + u64::from(len_bytes));
+        let end_bytes = start_bytes(format, offset_bytes, is_aligned64, size_bytes) + u64::from(len_bytes);
+        size_bytes = match format {
+            Format::Standard => size_bytes.max(end_bytes),
+            // It only grows: a comparison would lengthen the chain from one component to the next.
+            Format::Compacted => end_bytes,
+        };
     }
     match u32::try_from(size_bytes) {
         Ok(size_bytes) => Ok(size_bytes),

@@ -1,22 +1,20 @@
 //! What the binary form accepts, refuses and gives back.
 
 use super::*;
+use crate::leaves::Leaves;
 use crate::model::MSRS;
+use crate::regs::Regs;
 use proptest::prelude::*;
 use std::vec;
 use std::vec::Vec;
 
 fn bytes(leaves: &Leaves) -> (Vec<u8>, Vec<u8>) {
-    let leaves = Frozen::new(leaves.clone());
-    let mut rows = vec![0; leaves.leaf_count() * LEAF_ENTRY_BYTES];
-    let mut msrs = vec![0; leaves.msr_count() * MSR_ENTRY_BYTES];
-    assert_eq!(leaves.write_leaves(&mut rows), Ok(rows.len()));
-    assert_eq!(leaves.write_msrs(&mut msrs), Ok(msrs.len()));
-    (rows, msrs)
+    let frozen = Frozen::new(leaves.clone());
+    (frozen.leaf_entries().to_vec(), frozen.msr_entries().to_vec())
 }
 
 fn read(leaves: &[u8], msrs: &[u8]) -> Result<Leaves, BinaryError> {
-    Frozen::read(leaves, msrs).map(Frozen::thaw)
+    Stored::read(leaves, msrs).map(|stored| stored.to_leaves())
 }
 
 fn entry(words: [u32; 6]) -> [u8; LEAF_ENTRY_BYTES] {
@@ -85,6 +83,16 @@ proptest! {
             })
             .collect();
         prop_assert_eq!(rows, expected);
+    }
+
+    #[test]
+    fn every_leaf_is_found_where_it_lies(leaves in some_leaves()) {
+        let (rows, msrs) = bytes(&leaves);
+        let stored = Stored::read(&rows, &msrs).unwrap();
+        for (leaf, subleaf) in KEYS.iter().copied().map(halves) {
+            prop_assert_eq!(stored.get(leaf, subleaf), leaves.get(leaf, subleaf));
+        }
+        prop_assert_eq!(stored.get(0x8, 0), Regs::ZERO);
     }
 
     #[test]
@@ -188,18 +196,4 @@ fn msrs_are_read_as_strictly_as_leaves() {
     assert_eq!(defect(&[known.clone(), msr_entry(0x10a, 0, 0)]), (1, EntryDefect::Zero));
     assert_eq!(defect(&[known.clone(), known.clone()]), (1, EntryDefect::Unordered));
     assert_eq!(defect(&[msr_entry(u32::MAX, 0, 1), known]), (0, EntryDefect::OutsideModel));
-}
-
-#[test]
-fn a_refused_second_entry_leaves_nothing_of_the_first() {
-    let rows = [entry([1, NO_SUBLEAF, 1, 1, 1, 1]), entry([0xe, 0, 1, 1, 1, 1])].concat();
-    let mut frozen = Frozen::new(sample());
-    assert!(frozen.refill(&rows, &[]).is_err());
-    assert_eq!(*frozen.leaves(), Leaves::new());
-
-    let (rows, msrs) = bytes(&sample());
-    assert!(frozen.refill(&rows, &msr_entry(0xce, 1, 1)).is_err(), "leaves go with refused MSRs");
-    assert_eq!(*frozen.leaves(), Leaves::new());
-    assert_eq!(frozen.refill(&rows, &msrs), Ok(()));
-    assert_eq!(*frozen.leaves(), sample());
 }
