@@ -17,11 +17,14 @@
 //!
 //! Runs share nothing, so that as many may go at once as there are processors.
 
+mod apt;
 mod bochs;
 mod bounded;
 mod claims;
+mod install;
 mod machine;
 mod packages;
+mod phase;
 mod program;
 mod qemu;
 mod run_error;
@@ -42,7 +45,8 @@ pub(crate) use self::qemu::{Boot, Clock, Qemu, Start};
 pub(crate) use self::run_error::{Reason, RunError};
 pub(crate) use self::serial::Serial;
 
-use self::packages::{BOCHS, QEMU, Set};
+use self::install::{InstallError, Installer};
+use self::packages::Set;
 use self::program::Program;
 use self::version::Version;
 use crate::workspace::Workspace;
@@ -63,34 +67,45 @@ pub(crate) struct Emulators {
 pub(crate) enum Missing {
     #[error("there is no {name} {least} or later{}; run `cargo xtask emulators`", seen(found))]
     NotFound { name: &'static str, least: Version, found: Vec<String> },
+    #[error("there is no {name} {least} or later{}, and it cannot be set up: {source}", seen(found))]
+    NotSetUp { name: &'static str, least: Version, found: Vec<String>, source: InstallError },
 }
 
 fn seen(found: &[String]) -> String {
     if found.is_empty() { String::new() } else { format!(" ({})", found.join(", ")) }
 }
 
+/// A program that runs images, as it is found and set up.
+trait Emulator: Sized {
+    /// Its packages.
+    const SET: Set;
+
+    /// Asks the program what it is; nothing when it does not answer as this emulator does.
+    fn probe(program: Program, runs_dir: &Path) -> Option<Self>;
+
+    /// Its version.
+    fn version(&self) -> Version;
+
+    /// What it lacks that runs need, whatever its version.
+    fn lack(&self) -> Option<&'static str>;
+}
+
 impl Emulators {
     /// Looks for emulators on PATH and in the folder, and sets up nothing.
     pub(crate) fn find(workspace: &Workspace) -> Self {
-        let runs_dir = workspace.target_dir().join("emulator-runs");
-        let folder = folder(workspace);
-        Self {
-            bochs: find(&BOCHS, &folder, |program| {
-                let is_installed = program.root().is_none();
-                let bochs = Bochs::probe(program, &runs_dir)?;
-                let unfit = (is_installed && !bochs.has_term()).then_some("without the display library `term`");
-                Some((bochs.version(), unfit, bochs))
-            }),
-            qemu: find(&QEMU, &folder, |program| {
-                let qemu = Qemu::probe(program, &runs_dir)?;
-                Some((qemu.version(), None, qemu))
-            }),
-        }
+        let place = Place::of(workspace);
+        Self { bochs: place.find(), qemu: place.find() }
     }
 
-    /// Looks for emulators, and sets up what is missing.
+    /// Looks for emulators, and sets up what is missing, which takes half a minute and a network.
     pub(crate) fn provide(workspace: &Workspace) -> Self {
-        Self::find(workspace)
+        let place = Place::of(workspace);
+        let mut installer = None;
+        let emulators = Self { bochs: place.provide(&mut installer), qemu: place.provide(&mut installer) };
+        if let (Some(installer), Ok(_), Ok(_)) = (installer, &emulators.bochs, &emulators.qemu) {
+            installer.tidy();
+        }
+        emulators
     }
 
     /// Bochs, whose models have XSAVES, CET, AVX-512, AMX, and VMX or SVM.
@@ -110,33 +125,70 @@ impl Emulators {
     }
 }
 
-/// The folder that emulators are set up in.
-fn folder(workspace: &Workspace) -> PathBuf {
-    match env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()) {
-        Some(folder) => workspace.root().join(folder),
-        None => workspace.target_dir().join("emulators"),
-    }
+/// Where emulators are set up, and where they run.
+struct Place {
+    folder: PathBuf,
+    runs_dir: PathBuf,
 }
 
-/// The first program of the set that will do: on PATH, else in the folder. `probe` gives the version, what is wrong with
-/// it in spite of that, and the emulator.
-fn find<E>(
-    set: &Set,
-    folder: &Path,
-    probe: impl Fn(Program) -> Option<(Version, Option<&'static str>, E)>,
-) -> Result<E, Missing> {
-    let installed = set.programs.iter().filter_map(|name| Program::installed(name));
-    let root = folder.join(set.word).join("root");
-    let unpacked = set.programs.iter().filter_map(|name| Program::unpacked(&root, name));
-    let mut found = Vec::new();
-    for program in installed.chain(unpacked) {
-        let path = program.to_string();
-        match probe(program) {
-            Some((version, None, emulator)) if version >= set.least => return Ok(emulator),
-            Some((version, None, _)) => found.push(format!("{path} is {version}")),
-            Some((_, Some(unfit), _)) => found.push(format!("{path} is {unfit}")),
-            None => found.push(format!("{path} does not tell its version")),
+impl Place {
+    fn of(workspace: &Workspace) -> Self {
+        let folder = match env::var_os(FOLDER_VARIABLE).filter(|folder| !folder.is_empty()) {
+            Some(folder) => workspace.root().join(folder),
+            None => workspace.target_dir().join("emulators"),
+        };
+        Self { folder, runs_dir: workspace.target_dir().join("emulator-runs") }
+    }
+
+    /// The first program that will do: on PATH, else in the folder.
+    fn find<E: Emulator>(&self) -> Result<E, Missing> {
+        let names = E::SET.programs.iter();
+        let installed = names.clone().filter_map(|name| Program::installed(name));
+        let root = self.folder.join(E::SET.word);
+        let unpacked = names.filter_map(|name| Program::unpacked(&root, name));
+        let mut found = Vec::new();
+        for program in installed.chain(unpacked) {
+            let path = program.to_string();
+            match self.probe(program) {
+                Ok(emulator) => return Ok(emulator),
+                Err(why) => found.push(format!("{path} {why}")),
+            }
+        }
+        Err(Missing::NotFound { name: E::SET.name, least: E::SET.least, found })
+    }
+
+    /// The emulator that the program is, or why it will not do.
+    fn probe<E: Emulator>(&self, program: Program) -> Result<E, String> {
+        let emulator = E::probe(program, &self.runs_dir).ok_or("does not tell its version")?;
+        match emulator.lack() {
+            _ if emulator.version() < E::SET.least => Err(format!("is {}", emulator.version())),
+            Some(lack) => Err(format!("lacks {lack}")),
+            None => Ok(emulator),
         }
     }
-    Err(Missing::NotFound { name: set.name, least: set.least, found })
+
+    /// The same as [`find`](Self::find), and sets it up when there is none.
+    fn provide<E: Emulator>(&self, installer: &mut Option<Installer>) -> Result<E, Missing> {
+        let (name, least, found) = match self.find() {
+            Err(Missing::NotFound { name, least, found }) => (name, least, found),
+            result => return result,
+        };
+        match self.set_up::<E>(installer) {
+            Ok(()) => self.find(),
+            Err(source) => Err(Missing::NotSetUp { name, least, found, source }),
+        }
+    }
+
+    fn set_up<E: Emulator>(&self, installer: &mut Option<Installer>) -> Result<(), InstallError> {
+        let installer = match installer {
+            Some(installer) => installer,
+            None => installer.insert(Installer::begin(&self.folder)?),
+        };
+        // Another call may have set it up while this one waited for the folder.
+        if self.find::<E>().is_ok() {
+            return Ok(());
+        }
+        let program = |root: &Path| E::SET.programs.iter().find_map(|name| Program::unpacked(root, name));
+        installer.set_up(&E::SET, |root| program(root).is_some_and(|program| self.probe::<E>(program).is_ok()))
+    }
 }

@@ -122,14 +122,11 @@ fn test(workspace: &Workspace, args: &TestArgs) -> Report {
 fn emulators(workspace: &Workspace) -> bool {
     let emulators = Emulators::provide(workspace);
     match emulators.bochs() {
-        Ok(bochs) => {
-            let (version, models) = (bochs.version(), bochs.models().len());
-            anstream::println!("Bochs {version} with {models} CPU models: {}", bochs.program());
-        }
+        Ok(bochs) => anstream::println!("{bochs}, {} CPU models\n  {}", bochs.models().len(), bochs.program()),
         Err(missing) => anstream::println!("{YELLOW}Bochs: skipped{YELLOW:#}, because {missing}"),
     }
     match emulators.qemu() {
-        Ok(qemu) => anstream::println!("QEMU {}: {}", qemu.version(), qemu.program()),
+        Ok(qemu) => anstream::println!("{qemu}\n  {}", qemu.program()),
         Err(missing) => anstream::println!("{YELLOW}QEMU: skipped{YELLOW:#}, because {missing}"),
     }
     emulators.bochs().is_ok() && emulators.qemu().is_ok()

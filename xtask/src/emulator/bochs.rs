@@ -1,6 +1,6 @@
 //! Bochs: runs a disk image on one of its CPU models.
 
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::bounded::{Bounded, End};
 use super::machine::Machine;
+use super::packages::Set;
 use super::program::{Program, answer};
 use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;
 use super::version::Version;
+use super::{Emulator, packages};
 
 /// The oldest Bochs whose XSAVES, CET, PKU and SVM can be relied on.
 pub(crate) const LEAST: Version = Version { major: 3, minor: 1 };
@@ -24,6 +26,9 @@ const CYLINDER_BYTES: u64 = 16 * 63 * 512;
 const LOG_LINES: usize = 4;
 
 /// What Bochs says when an image asks for the end; to Bochs that is a panic like any other.
+/// How Bochs marks a panic.
+const PANIC: &str = ">>PANIC<< ";
+
 const SHUTDOWN: &str = "Shutdown port: shutdown requested";
 
 /// A Bochs that can run images.
@@ -31,36 +36,47 @@ const SHUTDOWN: &str = "Shutdown port: shutdown requested";
 pub(crate) struct Bochs {
     program: Program,
     version: Version,
+    banner: String,
     models: Vec<String>,
     pub(super) runs_dir: PathBuf,
 }
 
-impl Bochs {
-    /// Asks the program for its version and models; nothing when it does not answer as Bochs does.
-    pub(crate) fn probe(program: Program, runs_dir: &Path) -> Option<Self> {
+impl Emulator for Bochs {
+    const SET: Set = packages::BOCHS;
+
+    fn probe(program: Program, runs_dir: &Path) -> Option<Self> {
         let mut command = Self::command(&program);
         command.args(["--help", "cpu"]);
         let text = answer(command)?;
         let version = Version::after(&text, "Bochs x86 Emulator ")?;
-        Some(Self { program, version, models: models(&text), runs_dir: runs_dir.to_owned() })
+        Some(Self { program, version, banner: banner(&text), models: models(&text), runs_dir: runs_dir.to_owned() })
     }
 
-    /// Returns whether it can run without a display, which wants a plugin that Debian packs apart (`bochs-term`).
-    pub(crate) fn has_term(&self) -> bool {
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    /// It runs without a display through a plugin that Debian packs apart (`bochs-term`).
+    fn lack(&self) -> Option<&'static str> {
         let mut command = Self::command(&self.program);
         // The second directive is an error on purpose: it ends Bochs where it would start.
         command.args(["-n", "-q", "display_library: term", "cpu: model=."]);
-        answer(command).is_some_and(|text| text.contains(">>PANIC<<") && !text.contains("display library"))
+        let has_term = answer(command).is_some_and(|text| text.contains(PANIC) && !text.contains("display library"));
+        (!has_term).then_some("the display library `term`")
     }
+}
 
+/// What Bochs says of itself.
+impl fmt::Display for Bochs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.banner)
+    }
+}
+
+impl Bochs {
     /// The program.
     pub(crate) fn program(&self) -> &Program {
         &self.program
-    }
-
-    /// Its version.
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// The CPU models it knows, in its own order.
@@ -107,7 +123,7 @@ impl Bochs {
         // Until the log file is open, Bochs writes to its standard streams.
         let log: Vec<LogLine> = [output, folder.file("log")]
             .iter()
-            .flat_map(|path| fs::read(path))
+            .flat_map(fs::read)
             .flat_map(|bytes| log_lines(&bytes))
             .collect();
         judge(end, &log, limit)?;
@@ -165,11 +181,18 @@ fn panics(log: &[LogLine]) -> Vec<String> {
     let before = std::iter::once(None).chain(log.iter().map(Some));
     let pairs = before.zip(log).filter(|(_, line)| line.level == 'p' && !line.text.contains(SHUTDOWN));
     let both = pairs.flat_map(|(before, line)| [before.filter(|line| line.level == 'e'), Some(line)]);
-    tail(both.flatten().map(|line| line.text.replace(">>PANIC<< ", "")).collect())
+    tail(both.flatten().map(|line| line.text.replace(PANIC, "")).collect())
 }
 
 fn tail(mut lines: Vec<String>) -> Vec<String> {
     lines.split_off(lines.len().saturating_sub(LOG_LINES))
+}
+
+/// The lines of the banner, between two lines of `=`, in one.
+fn banner(text: &str) -> String {
+    let block = text.lines().skip_while(|line| !line.starts_with("====")).skip(1);
+    let lines: Vec<&str> = block.take_while(|line| !line.starts_with("====")).map(str::trim).collect();
+    lines.join(", ")
 }
 
 /// The models in the answer to `--help cpu`: the block of lines after the title, up to the next blank line.
@@ -251,6 +274,12 @@ mod tests {
                    00004428143w[CPU0  ] exception(): 3rd (13) exception with no resolution\n";
         let Err(Reason::TimeLimit { log, .. }) = judged(End::Killed, log) else { panic!("no time limit") };
         assert_eq!(log, ["CPU0 exception(): 3rd (13) exception with no resolution"]);
+    }
+
+    #[test]
+    fn the_banner_is_what_stands_between_the_bars() {
+        let text = "i[SIM   ] quit\n====\n    Bochs x86 Emulator 3.1\n  Built on a day\n====\n";
+        assert_eq!(banner(text), "Bochs x86 Emulator 3.1, Built on a day");
     }
 
     #[test]

@@ -14,28 +14,39 @@ pub(crate) struct Set {
     pub(crate) word: &'static str,
     /// What it is, for people.
     pub(crate) name: &'static str,
-    /// What is asked of apt. The version of the first one tells whether a suite is new enough.
-    pub(crate) packages: &'static [&'static str],
     /// The program, under each name it goes by.
     pub(crate) programs: &'static [&'static str],
+    /// The package whose version counts.
+    pub(crate) package: &'static str,
     /// The oldest version that will do.
     pub(crate) least: Version,
+    /// What else is unpacked.
+    pub(crate) more_packages: &'static [&'static str],
 }
 
 /// `bochs-term` is the display library that needs no display.
 pub(crate) const BOCHS: Set = Set {
     word: "bochs",
     name: "Bochs",
-    packages: &["bochs", "bochs-term"],
     programs: &["bochs-bin", "bochs"],
+    package: "bochs",
     least: bochs::LEAST,
+    more_packages: &["bochs-term"],
 };
 
 /// Only the system emulator of x86, without a display.
 pub(crate) const QEMU: Set = Set {
     word: "qemu",
     name: "QEMU",
-    packages: &["qemu-system-x86"],
     programs: &["qemu-system-x86_64"],
+    package: "qemu-system-x86",
     least: qemu::LEAST,
+    more_packages: &[],
 };
+
+impl Set {
+    /// What is asked of apt.
+    pub(crate) fn packages(&self) -> Vec<&'static str> {
+        std::iter::once(self.package).chain(self.more_packages.iter().copied()).collect()
+    }
+}

@@ -1,6 +1,7 @@
 //! QEMU: runs a kernel or a disk image under its interpreter (TCG).
 
 use std::ffi::OsString;
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,17 +9,22 @@ use std::time::Duration;
 
 use super::bounded::{Bounded, End};
 use super::machine::Machine;
+use super::packages::Set;
 use super::program::{Program, answer};
 use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;
 use super::version::Version;
+use super::{Emulator, packages};
 
 /// The oldest QEMU whose interpreter was tried: AVX and nested SVM came with it.
 pub(crate) const LEAST: Version = Version { major: 7, minor: 2 };
 
 /// What QEMU itself rounds a disk up to.
 const SECTOR_BYTES: u64 = 512;
+
+/// What stands before the version.
+const BANNER: &str = "QEMU emulator version ";
 
 /// The status with which QEMU ends after the byte 0x10 on port 0xf4: twice the byte and one.
 const ENDED_WELL: i32 = 33;
@@ -28,6 +34,7 @@ const ENDED_WELL: i32 = 33;
 pub(crate) struct Qemu {
     program: Program,
     version: Version,
+    banner: String,
     pub(super) runs_dir: PathBuf,
 }
 
@@ -59,23 +66,37 @@ pub(crate) enum Clock {
     Host,
 }
 
-impl Qemu {
-    /// Asks the program for its version; nothing when it does not answer as QEMU does.
-    pub(crate) fn probe(program: Program, runs_dir: &Path) -> Option<Self> {
+impl Emulator for Qemu {
+    const SET: Set = packages::QEMU;
+
+    fn probe(program: Program, runs_dir: &Path) -> Option<Self> {
         let mut command = program.command();
         command.arg("--version");
-        let version = Version::after(&answer(command)?, "QEMU emulator version ")?;
-        Some(Self { program, version, runs_dir: runs_dir.to_owned() })
+        let text = answer(command)?;
+        let banner = text.lines().find(|line| line.contains(BANNER))?.to_owned();
+        Some(Self { program, version: Version::after(&banner, BANNER)?, banner, runs_dir: runs_dir.to_owned() })
     }
 
+    fn version(&self) -> Version {
+        self.version
+    }
+
+    fn lack(&self) -> Option<&'static str> {
+        None
+    }
+}
+
+/// What QEMU says of itself.
+impl fmt::Display for Qemu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.banner)
+    }
+}
+
+impl Qemu {
     /// The program.
     pub(crate) fn program(&self) -> &Program {
         &self.program
-    }
-
-    /// Its version.
-    pub(crate) fn version(&self) -> Version {
-        self.version
     }
 
     /// Boots `start` on `machine`, and returns what it wrote to COM1 once it has asked for the end by writing 0x10 to
