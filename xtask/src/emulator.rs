@@ -1,7 +1,7 @@
 //! Emulators: other CPUs than this machine's, which run images in ring 0.
 //!
-//! [`Emulators::find`] looks for what is there, [`Emulators::provide`] also sets up what is missing, and both give a
-//! value that has each emulator or the reason why not. An emulator runs an image on a [`Machine`] and returns what it
+//! [`Emulators::provide`] looks for what is there, sets up what is missing, and gives a value that has each emulator or
+//! the reason why not. An emulator runs an image on a [`Machine`] and returns what it
 //! wrote to its first serial port; the image ends the run itself, and tells by its last line how it came out.
 //!
 //! ```ignore
@@ -91,13 +91,8 @@ trait Emulator: Sized {
 }
 
 impl Emulators {
-    /// Looks for emulators on PATH and in the folder, and sets up nothing.
-    pub(crate) fn find(workspace: &Workspace) -> Self {
-        let place = Place::of(workspace);
-        Self { bochs: place.find(), qemu: place.find() }
-    }
-
-    /// Looks for emulators, and sets up what is missing, which takes half a minute and a network.
+    /// Looks for emulators on PATH and in the folder, and sets up what is missing, which takes half a minute and a
+    /// network.
     pub(crate) fn provide(workspace: &Workspace) -> Self {
         let place = Place::of(workspace);
         let mut installer = None;

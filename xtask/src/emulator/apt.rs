@@ -165,9 +165,10 @@ fn len_bytes(dir: &Path) -> u64 {
     entries.flat_map(|entry| entry.metadata()).filter(|file| file.is_file()).map(|file| file.len()).sum()
 }
 
-/// What apt says went wrong: its errors, and the warnings that tell about a key.
+/// What apt says went wrong: its errors but for the one that sums up, and the warnings that tell about a key.
 fn errors(text: &str) -> Vec<String> {
-    let is_told = |line: &&str| line.starts_with("E: ") || line.contains("NO_PUBKEY");
+    let is_sum = |line: &str| line.starts_with("E: Some index files failed");
+    let is_told = |line: &&str| line.contains("NO_PUBKEY") || line.starts_with("E: ") && !is_sum(line);
     text.lines().filter(is_told).map(|line| line.get(3..).unwrap_or(line).trim().to_owned()).collect()
 }
 

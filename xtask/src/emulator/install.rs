@@ -155,9 +155,11 @@ impl Installer {
         let plan = apt.plan(&set.packages(), &phase)?;
         phase.done();
         let (count, bytes) = (plan.files().len(), plan.missing_bytes());
-        let phase = Phase::bytes(format!("{name}: download of {} MB", bytes.div_ceil(1_000_000)), bytes);
-        apt.download(&set.packages(), &phase)?;
-        phase.done();
+        if bytes > 0 {
+            let phase = Phase::bytes(format!("{name}: download of {} MB", bytes.div_ceil(1_000_000)), bytes);
+            apt.download(&set.packages(), &phase)?;
+            phase.done();
+        }
 
         let part = self.folder.join(format!("{}.part", set.word));
         remove_all(&part)?;

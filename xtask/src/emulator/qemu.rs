@@ -5,9 +5,9 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::bounded::{Bounded, End};
+use super::bounded::{self, End};
 use super::machine::Machine;
 use super::packages::Set;
 use super::program::{Program, answer};
@@ -133,14 +133,11 @@ impl Qemu {
             command.args(["-icount", "shift=0,sleep=off"]);
         }
         command.args(start.more).current_dir(folder.path());
-        let output = folder.file("output");
-        let stream = fs::File::create_new(&output).map_err(file_reason(&output))?;
-        command.stderr(stream.try_clone().map_err(file_reason(&output))?).stdout(stream);
+        let started = Instant::now();
         let not_started = |source| Reason::NotStarted { program: self.program.to_string(), source };
-        let end = Bounded::start(command).map_err(not_started)?.wait(limit).map_err(not_started)?;
+        let (end, said) = bounded::output(command, || started.elapsed() < limit).map_err(not_started)?;
 
         *serial = Serial::from_bytes(&fs::read(folder.file("serial")).unwrap_or_default());
-        let said = String::from_utf8_lossy(&fs::read(&output).unwrap_or_default()).into_owned();
         judge(end, said.lines().map(str::to_owned).collect(), machine, limit)?;
         if serial.as_str().is_empty() { Err(Reason::NoSerial) } else { Ok(()) }
     }
