@@ -45,7 +45,13 @@ pub(crate) struct Plan {
 pub(crate) enum AptError {
     #[error("nothing came for {} s", PATIENCE.as_secs())]
     Stalled,
-    /// Its own errors.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("the mirror has no such suite")]
+    NoSuite,
+    #[error("{KEYRING} lacks its key; upgrade the package debian-archive-keyring")]
+    UnknownKey,
+    /// Other errors of its own.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
     #[error("apt cannot be started: {0}")]
@@ -55,16 +61,25 @@ pub(crate) enum AptError {
 }
 
 impl AptError {
+    /// The error behind what apt wrote before it gave up.
+    fn of(text: &str) -> Self {
+        let errors = || text.lines().filter_map(|line| line.strip_prefix("E: ")).map(str::trim);
+        // This is the first file of all.
+        let unreachable = errors().find(|line| line.contains("Failed to fetch") && line.contains("/InRelease"));
+        if let Some(line) = unreachable {
+            Self::Unreachable(line.to_owned())
+        } else if text.contains("NO_PUBKEY") {
+            Self::UnknownKey
+        } else if errors().any(|line| line.contains("does not have a Release file")) {
+            Self::NoSuite
+        } else {
+            Self::Refused(errors().map(str::to_owned).collect())
+        }
+    }
+
     /// Returns whether the mirror could not be reached, so that no other suite is worth a trial.
     pub(crate) fn is_unreachable(&self) -> bool {
-        match self {
-            Self::Stalled => true,
-            // InRelease is the first file of all; a mirror without the suite is told in other words.
-            Self::Refused(lines) => {
-                lines.iter().any(|line| line.contains("Failed to fetch") && line.contains("/InRelease"))
-            }
-            Self::NotStarted(_) | Self::File { .. } => false,
-        }
+        matches!(self, Self::Stalled | Self::Unreachable(_))
     }
 }
 
@@ -154,7 +169,7 @@ fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> 
     };
     match bounded::output(command, has_patience).map_err(AptError::NotStarted)? {
         (End::Exited(status), text) if status.success() => Ok(text),
-        (End::Exited(_), text) => Err(AptError::Refused(errors(&text))),
+        (End::Exited(_), text) => Err(AptError::of(&text)),
         (End::Killed, _) => Err(AptError::Stalled),
     }
 }
@@ -163,13 +178,6 @@ fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> 
 fn len_bytes(dir: &Path) -> u64 {
     let entries = [dir.to_owned(), dir.join("partial")].into_iter().flat_map(fs::read_dir).flatten().flatten();
     entries.flat_map(|entry| entry.metadata()).filter(|file| file.is_file()).map(|file| file.len()).sum()
-}
-
-/// What apt says went wrong: its errors but for the one that sums up, and the warnings that tell about a key.
-fn errors(text: &str) -> Vec<String> {
-    let is_sum = |line: &str| line.starts_with("E: Some index files failed");
-    let is_told = |line: &&str| line.contains("NO_PUBKEY") || line.starts_with("E: ") && !is_sum(line);
-    text.lines().filter(is_told).map(|line| line.get(3..).unwrap_or(line).trim().to_owned()).collect()
 }
 
 /// A version of Debian, `[EPOCH:]UPSTREAM[-REVISION]`.
@@ -261,26 +269,26 @@ mod tests {
     }
 
     #[test]
-    fn only_a_mirror_that_cannot_be_reached_ends_the_search() {
-        let refused = |line: &str| AptError::Refused(errors(line));
-        let unreachable =
-            "E: Failed to fetch http://127.0.0.1:9/debian/dists/forky/InRelease  Could not connect to 127.0.0.1:9";
-        let no_suite = "E: The repository 'http://mirror/debian forky Release' does not have a Release file.";
-        let no_package = "E: Failed to fetch http://mirror/debian/pool/b.deb  404  Not Found";
-        assert!(AptError::Stalled.is_unreachable() && refused(unreachable).is_unreachable());
-        assert!(!refused(no_suite).is_unreachable() && !refused(no_package).is_unreachable());
+    fn errors_of_apt_are_told_apart() {
+        let unreachable = "E: Failed to fetch http://mirror/dists/forky/InRelease  Could not connect to mirror:80\n\
+                           E: Some index files failed to download.\n";
+        let told = "Failed to fetch http://mirror/dists/forky/InRelease  Could not connect to mirror:80";
+        assert!(matches!(AptError::of(unreachable), AptError::Unreachable(line) if line == told));
+        let no_suite = "E: The repository 'http://mirror forky Release' does not have a Release file.\n";
+        assert!(matches!(AptError::of(no_suite), AptError::NoSuite));
+        let unknown_key = "W: GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131\n\
+                           E: The repository 'http://mirror forky InRelease' is not signed.\n";
+        assert!(matches!(AptError::of(unknown_key), AptError::UnknownKey));
+        let gone = "E: Failed to fetch http://mirror/pool/b.deb  404  Not Found\n";
+        let told = "Failed to fetch http://mirror/pool/b.deb  404  Not Found";
+        assert!(matches!(AptError::of(gone), AptError::Refused(lines) if lines == [told]));
     }
 
     #[test]
-    fn an_unknown_key_is_told() {
-        let text = "W: GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131\n\
-                    W: something else\nE: The repository 'http://mirror forky InRelease' is not signed.\n";
-        assert_eq!(
-            errors(text),
-            [
-                "GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131",
-                "The repository 'http://mirror forky InRelease' is not signed."
-            ]
-        );
+    fn only_a_mirror_that_cannot_be_reached_ends_the_search() {
+        let (unreachable, refused) = (AptError::Unreachable(String::new()), AptError::Refused(Vec::new()));
+        assert!(AptError::Stalled.is_unreachable() && unreachable.is_unreachable());
+        assert!(!AptError::NoSuite.is_unreachable() && !AptError::UnknownKey.is_unreachable());
+        assert!(!refused.is_unreachable());
     }
 }
