@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::bounded::{self, End};
+use super::bounded::{self, End, answer};
 use super::phase::Phase;
-use super::program::answer;
 use super::version::Version;
 
 /// The keys of every suite that is tried.
@@ -22,6 +21,9 @@ pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 
 /// How long nothing may come. It bounds what apt's own time limit does not, the look-up of names above all.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long the choice of packages may take, for which nothing comes.
+const CHOICE_LIMIT: Duration = Duration::from_secs(120);
 
 /// How often what has come is measured.
 const MEASURE: Duration = Duration::from_millis(100);
@@ -108,7 +110,7 @@ impl Apt {
     pub(crate) fn update(&self, phase: &Phase) -> Result<(), AptError> {
         let mut command = self.command("apt-get");
         command.args(["-qq", "update"]);
-        run(command, &self.dir.join("lists"), phase).map(drop)
+        fetch(command, &self.dir.join("lists"), phase)
     }
 
     /// The version of a package that would be installed, if the suite has the package.
@@ -123,12 +125,14 @@ impl Apt {
     ///
     /// # Errors
     /// When the suite lacks one of them.
-    pub(crate) fn plan(&self, packages: &[&str], phase: &Phase) -> Result<Plan, AptError> {
+    pub(crate) fn plan(&self, packages: &[&str]) -> Result<Plan, AptError> {
         let mut command = self.command("apt-get");
         // With an empty folder for archives, those that are there are named too.
         let no_archives = format!("Dir::Cache::archives={}", self.dir.join("empty").display());
         command.args(["-qq", "--print-uris", "-o", &no_archives, "install"]).args(packages);
-        Ok(Plan::read(&run(command, &self.dir.join("lists"), phase)?, &self.archives_dir()))
+        let start = Instant::now();
+        let text = run(command, || start.elapsed() < CHOICE_LIMIT)?;
+        Ok(Plan::read(&text, &self.archives_dir()))
     }
 
     /// Downloads what is planned for `packages` and not there yet.
@@ -138,7 +142,7 @@ impl Apt {
     pub(crate) fn download(&self, packages: &[&str], phase: &Phase) -> Result<(), AptError> {
         let mut command = self.command("apt-get");
         command.args(["-qq", "--download-only", "install"]).args(packages);
-        run(command, &self.archives_dir(), phase).map(drop)
+        fetch(command, &self.archives_dir(), phase)
     }
 
     fn archives_dir(&self) -> PathBuf {
@@ -152,8 +156,17 @@ impl Apt {
     }
 }
 
-/// Runs apt as long as `dir` grows, shows how far it is, and returns what apt said.
-fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> {
+/// Runs apt as long as `has_patience`, and returns what it said.
+fn run(command: Command, has_patience: impl FnMut() -> bool) -> Result<String, AptError> {
+    match bounded::output(command, has_patience).map_err(AptError::NotStarted)? {
+        (End::Exited(status), text) if status.success() => Ok(text),
+        (End::Exited(_), text) => Err(AptError::of(&text)),
+        (End::Killed, _) => Err(AptError::Stalled),
+    }
+}
+
+/// Runs apt as long as `dir` grows, and shows how far it is.
+fn fetch(command: Command, dir: &Path, phase: &Phase) -> Result<(), AptError> {
     let len_before = len_bytes(dir);
     let (mut len, mut grown, mut measured) = (len_before, Instant::now(), Instant::now());
     let has_patience = || {
@@ -167,11 +180,7 @@ fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> 
         }
         grown.elapsed() < PATIENCE
     };
-    match bounded::output(command, has_patience).map_err(AptError::NotStarted)? {
-        (End::Exited(status), text) if status.success() => Ok(text),
-        (End::Exited(_), text) => Err(AptError::of(&text)),
-        (End::Killed, _) => Err(AptError::Stalled),
-    }
+    run(command, has_patience).map(drop)
 }
 
 /// The bytes in the files of a folder and of its `partial`.

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::bounded;
+use super::bounded::{self, answer};
 use super::machine::Machine;
 use super::packages::Set;
-use super::program::{Program, answer};
+use super::program::Program;
 use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;

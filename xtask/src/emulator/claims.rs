@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::run_error::file_reason;
 use super::run_folder::RunFolder;
-use super::tiny::{HALTING, KERNEL, LINE, SILENT, SPEAKING, TRIPLE_FAULTING};
+use super::tiny::{HALTING, KERNEL, LINE, SILENT, SPEAKING, TICKING, TICKING_KERNEL, TRIPLE_FAULTING};
 use super::{Bochs, Boot, Clock, Machine, Qemu, Reason, RunError, Serial, Start};
 use crate::report::{RED, duration_text};
 
@@ -34,6 +34,8 @@ enum Refuted {
     File(#[from] Reason),
     #[error("{machine} wrote {was:?} and not {LINE:?}")]
     Text { machine: String, was: String },
+    #[error("{machine} wrote {:?} in one run and {:?} in the other", a.as_str(), b.as_str())]
+    Runs { machine: String, a: Serial, b: Serial },
     #[error("it ran and wrote {0:?}, and should have been refused")]
     Ran(String),
     #[error("it was refused for another reason: {0}")]
@@ -70,7 +72,15 @@ const BOCHS_CLAIMS: &[Claim<Bochs>] = &[
         },
     },
     Claim {
-        words: "features are added and removed, and CPUs are two",
+        words: "two runs of one image read the same TSC",
+        check: |trial| {
+            let image = trial.image(&TICKING)?;
+            let machine = Machine::new("ryzen");
+            are_equal(&machine, || trial.emulator.run(&image, &machine, LIMIT))
+        },
+    },
+    Claim {
+        words: "a machine with features added and removed and with two CPUs runs",
         check: |trial| {
             let machine = Machine { add: &["cet", "pku"], remove: &["svm"], cpus: 2, ..Machine::new("ryzen") };
             is_line(&machine, &trial.emulator.run(&trial.image(&SPEAKING)?, &machine, LIMIT)?)
@@ -125,6 +135,15 @@ const QEMU_CLAIMS: &[Claim<Qemu>] = &[
             let start = Start { boot: Boot::Disk(&image), clock: Clock::Instructions, more: &[] };
             let machine = Machine::new("max");
             is_line(&machine, &trial.emulator.run(start, &machine, LIMIT)?)
+        },
+    },
+    Claim {
+        words: "two runs of one kernel read the same TSC, with instructions for a clock",
+        check: |trial| {
+            let image = trial.image(&TICKING_KERNEL)?;
+            let start = Start { boot: Boot::Kernel(&image), clock: Clock::Instructions, more: &[] };
+            let machine = Machine::new("max");
+            are_equal(&machine, || trial.emulator.run(start, &machine, LIMIT))
         },
     },
     Claim {
@@ -230,6 +249,16 @@ fn is_line(machine: &Machine<'_>, serial: &Serial) -> Result<(), Refuted> {
     } else {
         Err(Refuted::Text { machine: machine.to_string(), was: serial.as_str().to_owned() })
     }
+}
+
+/// Runs twice at once.
+fn are_equal(machine: &Machine<'_>, run: impl Fn() -> Result<Serial, RunError> + Sync) -> Result<(), Refuted> {
+    let (a, b) = thread::scope(|scope| {
+        let other = scope.spawn(&run);
+        (run(), other.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause)))
+    });
+    let (a, b) = (a?, b?);
+    if a == b { Ok(()) } else { Err(Refuted::Runs { machine: machine.to_string(), a, b }) }
 }
 
 fn is_refused(result: Result<Serial, RunError>, is_the_reason: impl Fn(&Reason) -> bool) -> Result<(), Refuted> {

@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::bounded::{self, End};
+use super::bounded::{self, End, answer};
 use super::machine::Machine;
 use super::packages::Set;
-use super::program::{Program, answer};
+use super::program::Program;
 use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;
@@ -60,7 +60,8 @@ pub(crate) enum Boot<'a> {
 /// What the guest's TSC counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Clock {
-    /// Instructions, so that two runs of one image give the same bytes. Waiting for many ticks takes long.
+    /// Instructions, and the calendar is fixed, so that two runs of one kernel give the same bytes. Two runs of a disk
+    /// image do not: its transfers end in the host's time. Waiting for many ticks takes long.
     Instructions,
     /// The host's time.
     Host,
@@ -123,14 +124,14 @@ impl Qemu {
         let folder = RunFolder::create(&self.runs_dir).map_err(file_reason(&self.runs_dir))?;
         let mut command = self.command(machine);
         match start.boot {
-            Boot::Kernel(path) => command.arg("-kernel").arg(path),
+            Boot::Kernel(path) => command.arg("-kernel").arg(path::absolute(path).map_err(file_reason(path))?),
             Boot::Disk(path) => {
                 folder.copy_in(path, "disk.img", SECTOR_BYTES).map_err(file_reason(path))?;
                 command.args(["-drive", "file=disk.img,format=raw,if=ide"])
             }
         };
         if matches!(start.clock, Clock::Instructions) {
-            command.args(["-icount", "shift=0,sleep=off"]);
+            command.args(["-icount", "shift=0,sleep=off", "-rtc", "base=2023-11-14T22:13:20,clock=vm"]);
         }
         command.args(start.more).current_dir(folder.path());
         let started = Instant::now();
