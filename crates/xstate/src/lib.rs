@@ -57,6 +57,8 @@ mod set;
 mod size;
 mod xcr0;
 
+mod owner;
+
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
 pub use defect::Defect;
 pub use geometry::{Geometry, Row};
@@ -64,3 +66,5 @@ pub use layout::{EXTENDED_START_BYTES, Format, HEADER_BYTES, LEGACY_BYTES, Layou
 pub use set::{ComponentSet, Components};
 pub use size::size_bytes;
 pub use xcr0::{Xcr0Error, xcr0_faults};
+
+pub use owner::{Occupant, Owner};
