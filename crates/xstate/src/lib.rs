@@ -57,7 +57,12 @@ mod set;
 mod size;
 mod xcr0;
 
+mod accumulated;
+mod mxcsr;
 mod owner;
+mod xfd;
+mod xsetbv;
+mod xss;
 
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
 pub use defect::Defect;
@@ -65,6 +70,11 @@ pub use geometry::{Geometry, Row};
 pub use layout::{EXTENDED_START_BYTES, Format, HEADER_BYTES, LEGACY_BYTES, Layout, LayoutError};
 pub use set::{ComponentSet, Components};
 pub use size::size_bytes;
-pub use xcr0::{Xcr0Error, xcr0_faults};
+pub use xcr0::{Xcr0, Xcr0Error, Xcr0Refusal, xcr0_faults};
 
+pub use accumulated::AccumulatedXcr0;
+pub use mxcsr::MxcsrMask;
 pub use owner::{Occupant, Owner};
+pub use xfd::{Xfd, XfdErr, XfdFault, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
+pub use xsetbv::{Exception, Readable, Xgetbv, Xsetbv, XsetbvFault};
+pub use xss::{Xss, XssFault, wrmsr_xss};
