@@ -58,6 +58,9 @@ mod size;
 mod xcr0;
 
 mod accumulated;
+mod configuration;
+mod cross_check;
+mod method;
 mod mxcsr;
 mod owner;
 mod xfd;
@@ -73,6 +76,9 @@ pub use size::size_bytes;
 pub use xcr0::{Xcr0, Xcr0Error, Xcr0Refusal, xcr0_faults};
 
 pub use accumulated::AccumulatedXcr0;
+pub use configuration::{Configuration, ConfigurationError, Configurations};
+pub use cross_check::{CrossCheck, ReportedSizes, SizeDisagreement, SizeField, cross_check};
+pub use method::SaveMethod;
 pub use mxcsr::MxcsrMask;
 pub use owner::{Occupant, Owner};
 pub use xfd::{Xfd, XfdErr, XfdFault, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
