@@ -58,6 +58,8 @@ mod size;
 mod xcr0;
 
 mod accumulated;
+mod area;
+mod area_mut;
 mod configuration;
 mod cross_check;
 mod method;
@@ -76,6 +78,8 @@ pub use size::size_bytes;
 pub use xcr0::{Xcr0, Xcr0Error, Xcr0Refusal, xcr0_faults};
 
 pub use accumulated::AccumulatedXcr0;
+pub use area::{AREA_ALIGN_BYTES, Area, AreaError};
+pub use area_mut::{AreaMemoryError, AreaMut, ResizeError};
 pub use configuration::{Configuration, ConfigurationError, Configurations};
 pub use cross_check::{CrossCheck, ReportedSizes, SizeDisagreement, SizeField, cross_check};
 pub use method::SaveMethod;
