@@ -91,8 +91,8 @@ impl CrossCheck {
 
 /// Compares computed sizes with those that a CPU, or the hypervisor below, reports.
 ///
-/// `cpu` is the CPU's own geometry, not narrowed. For each pair that is asked for, `reported` writes XCR0 and IA32_XSS and reads
-/// leaf 0xD; the caller puts both registers back afterwards. XCR0 grows by ascending component, in whole groups, up to all of
+/// `cpu` is the CPU's own geometry, not narrowed. For each pair that is asked for, `reported` writes XCR0 and IA32_XSS and
+/// reads leaf 0xD; the caller puts both registers back afterwards. XCR0 grows by ascending component, in whole groups, up to all of
 /// `enabled` ([`Configuration::max`](crate::Configuration::max) of the host's kernel, usually) with IA32_XSS zero. With XSAVES
 /// IA32_XSS then grows likewise, twice: next to x87 alone, where no later component's alignment can hide the size of what is
 /// added, and next to all of XCR0. Components that the table does not name are left out, and a CPU without XSAVE is asked

@@ -221,8 +221,8 @@ impl<'g> Permissions<'g> {
         })
     }
 
-    /// Answers a task's first use of a component, which raised #NM with its bit in `used`; `enabled` is what was enabled for the
-    /// task before. This is the lazy growth that XFD is for.
+    /// Answers a task's first use of a component, which raised #NM with its bit in `used`; `enabled` is what was enabled for
+    /// the task before. This is the lazy growth that XFD is for.
     ///
     /// ```
     /// use selfsame_xstate::{ComponentSet, Configurations, Geometry, Permissions, SignalStacks, XfdWrites, wrmsr_xfd_err};
