@@ -5,13 +5,11 @@ use core::ops::Range;
 
 use crate::{
     AREA_ALIGN_BYTES, AccumulatedXcr0, Area, Component, ComponentSet, EXTENDED_START_BYTES, Format, Layout,
-    LayoutError, SaveMethod,
+    LayoutError, MXCSR_INITIAL, SaveMethod,
 };
 
 /// FCW in the initial state of x87 (SDM vol. 1, 13.6).
 const INITIAL_FCW: u16 = 0x37F;
-/// MXCSR in the initial state of SSE (SDM vol. 1, 13.6).
-const INITIAL_MXCSR: u32 = 0x1F80;
 /// MXCSR and MXCSR_MASK, which belong to x87's bytes and to SSE's and AVX's state (SDM vol. 1, 13.4.1).
 const MXCSR: Field = Field { at: 24, len: 8 };
 /// XSTATE_BV and XCOMP_BV (SDM vol. 1, 13.4.2).
@@ -185,7 +183,7 @@ impl<'a> AreaMut<'a> {
         if format == Format::Standard || present.contains(Component::SSE) {
             resized.write(MXCSR, self.field(MXCSR));
         } else {
-            resized.write(MXCSR, &u64::from(INITIAL_MXCSR).to_le_bytes());
+            resized.write(MXCSR, &u64::from(MXCSR_INITIAL).to_le_bytes());
         }
         resized.write(XSTATE_BV, &present.bits().to_le_bytes());
         Ok(resized)
@@ -218,7 +216,7 @@ impl<'a> AreaMut<'a> {
     /// XRSTOR reads MXCSR.
     fn put_initial_legacy(&mut self) {
         self.write(Field { at: 0, len: 2 }, &INITIAL_FCW.to_le_bytes());
-        self.write(MXCSR, &u64::from(INITIAL_MXCSR).to_le_bytes());
+        self.write(MXCSR, &u64::from(MXCSR_INITIAL).to_le_bytes());
     }
 
     fn field(&self, Field { at, len }: Field) -> &[u8] {

@@ -91,7 +91,7 @@ pub use configuration::{Configuration, ConfigurationError, Configurations};
 pub use cross_check::{CrossCheck, ReportedSizes, SizeDisagreement, SizeField, cross_check};
 pub use errno::Errno;
 pub use method::SaveMethod;
-pub use mxcsr::MxcsrMask;
+pub use mxcsr::{MXCSR_INITIAL, MxcsrMask};
 pub use owner::{Occupant, Owner};
 pub use permission::{
     EnableError, Enabled, GET_SUPPORTED_CODE, Holder, Permissions, RequestError, SignalStackTooSmall, SignalStacks,

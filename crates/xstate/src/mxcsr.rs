@@ -1,6 +1,11 @@
-//! Which bits MXCSR can have.
+//! MXCSR: its initial value, and which bits it can have.
 
-/// The bits of MXCSR that a CPU implements; the others are reserved, and to set one raises #GP (SDM vol. 1, 11.6.6).
+use core::fmt;
+
+/// MXCSR in the initial state of SSE: every exception masked (SDM vol. 1, 11.6.4 and 13.6).
+pub const MXCSR_INITIAL: u32 = 0x1F80;
+
+/// The bits of MXCSR that a CPU implements; the others are reserved, and to load one raises #GP (SDM vol. 1, 11.6.6).
 ///
 /// The mask differs between CPUs and no CPUID leaf tells it: only FXSAVE and XSAVE do.
 ///
@@ -8,17 +13,17 @@
 /// use selfsame_xstate::MxcsrMask;
 ///
 /// // AMD's bit 17 lets vector operands be misaligned; Intel CPUs fault on it.
-/// assert_eq!(MxcsrMask::AMD.reserved(0x2_1F80), 0);
-/// assert_eq!(MxcsrMask::INTEL.reserved(0x2_1F80), 0x2_0000);
+/// assert!(MxcsrMask::AMD.allows(0x2_1F80));
+/// assert_eq!(MxcsrMask::COMMON.reserved(0x2_1F80), 0x2_0000);
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Eq, Hash, PartialEq)]
 pub struct MxcsrMask(u32);
 
 impl MxcsrMask {
     /// CPUs whose FXSAVE writes no mask: without DAZ, bit 6 (SDM vol. 1, 11.6.6).
     pub const WITHOUT_DAZ: Self = Self(0xFFBF);
-    /// What Intel CPUs report.
-    pub const INTEL: Self = Self(0xFFFF);
+    /// What Intel CPUs report, and the bits of every CPU with DAZ.
+    pub const COMMON: Self = Self(0xFFFF);
     /// What AMD CPUs with misaligned SSE report (APM vol. 1, 4.2.2).
     pub const AMD: Self = Self(0x2_FFFF);
 
@@ -40,10 +45,23 @@ impl MxcsrMask {
         self.0
     }
 
-    /// Returns the bits of `mxcsr` that the CPU does not implement; none means that LDMXCSR and XRSTOR take it.
+    /// Returns the bits of `mxcsr` that the CPU does not implement.
     #[must_use]
     pub const fn reserved(self, mxcsr: u32) -> u32 {
         mxcsr & !self.0
+    }
+
+    /// Tells whether LDMXCSR and XRSTOR take `mxcsr` without a fault.
+    #[must_use]
+    #[inline]
+    pub const fn allows(self, mxcsr: u32) -> bool {
+        self.reserved(mxcsr) == 0
+    }
+}
+
+impl fmt::Debug for MxcsrMask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MxcsrMask({:#x})", self.0)
     }
 }
 
@@ -64,8 +82,8 @@ mod tests {
     fn only_amd_has_bit_17() {
         for bit in 0..32 {
             let value = 1 << bit;
-            assert_eq!(MxcsrMask::INTEL.reserved(value) == 0, bit < 16, "bit {bit}");
-            assert_eq!(MxcsrMask::AMD.reserved(value) == 0, bit < 16 || bit == 17, "bit {bit}");
+            assert_eq!(MxcsrMask::COMMON.allows(value), bit < 16, "bit {bit}");
+            assert_eq!(MxcsrMask::AMD.allows(value), bit < 16 || bit == 17, "bit {bit}");
         }
     }
 }
