@@ -1,13 +1,15 @@
 //! The spine: one pool, followed from the dumps of its hosts to everything that is decided from them.
 //!
-//! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit → the verdict on
-//! every host, by the library and, word for word, by the command.
+//! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit, to every vCPU of a
+//! topology too → the verdict on every host, by the library and, word for word, by the command.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use selfsame_cpuid::{Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Stored, Trims, VcpuView};
+use selfsame_cpuid::{
+    ApicId, Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Stored, Topology, Trims, VcpuView,
+};
 use selfsame_formats::Source;
 use selfsame_xstate::{Component, ComponentSet, Format, Layout};
 use serde_json::Value;
@@ -75,6 +77,7 @@ fn one_pool_is_followed_from_its_dumps_to_its_guests() {
     assert_eq!(received.to_leaves(), level.leaves);
 
     follow_to_the_exits(&stored.policy);
+    follow_to_the_vcpus(&stored.policy, &file, &hosts);
 
     // Every host accepts the level: by the library and by the command.
     for (name, host) in &hosts {
@@ -97,16 +100,35 @@ fn follow_to_the_exits(policy: &Policy) {
     let standard = Layout::new(Format::Standard, xcr0, &geometry).unwrap().size_bytes();
     let compacted = Layout::new(Format::Compacted, xcr0 | xss, &geometry).unwrap().size_bytes();
     assert_eq!(policy.leaves.get(0xd, 0).ecx, standard, "0xD.0.ECX is the size for the maximum XCR0");
-    let vcpu = VcpuView { xcr0: xcr0.with(Component::X87), xss, has_osxsave: true, ..VcpuView::new(1) };
+    let vcpu = VcpuView { xcr0: xcr0.with(Component::X87), xss, has_osxsave: true, ..VcpuView::new(ApicId::new(1)) };
     if !xcr0.is_empty() {
         assert_eq!(policy.cpuid(0xd, 0, &vcpu).ebx, standard);
-        assert_eq!(policy.cpuid(0xd, 0, &VcpuView::new(1)).ebx, 576, "XCR0 is 1 after reset");
+        assert_eq!(policy.cpuid(0xd, 0, &VcpuView::new(ApicId::new(1))).ebx, 576, "XCR0 is 1 after reset");
     }
     if policy.cpuid(0xd, 1, &vcpu).eax & 0xa != 0 {
         assert_eq!(policy.cpuid(0xd, 1, &vcpu).ebx, compacted);
     }
     assert_eq!(policy.cpuid(1, 0, &vcpu).ebx >> 24, 1, "the APIC id is the vCPU's");
     assert_eq!(xcr0.intersection(ComponentSet::LEGACY).is_empty(), xcr0.is_empty());
+}
+
+/// Policy → the same with a topology, by the command and by the library → what its vCPUs read → the hosts that take it.
+fn follow_to_the_vcpus(policy: &Policy, file: &Path, hosts: &[(String, Host)]) {
+    let made = selfsame(&["policy", "--from", file.to_str().unwrap(), "--topology", "sockets=2,cores=3,threads=2"]);
+    let stored = PolicyFile::parse(&made.stdout).unwrap();
+    let topology: Topology = "sockets=2 cores=3 threads=2".parse().unwrap();
+    let mut shaped = policy.clone();
+    shaped.set_topology(Some(topology));
+    assert_eq!(stored.policy, shaped);
+    for (index, id) in [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13].into_iter().enumerate() {
+        let vcpu = VcpuView::new(topology.apic_id(u32::try_from(index).unwrap()).unwrap());
+        assert_eq!(shaped.cpuid(1, 0, &vcpu).ebx >> 24, id);
+        let levels = [0, 1].map(|subleaf| shaped.cpuid(0xb, subleaf, &vcpu));
+        assert_eq!(levels.map(|level| (level.eax, level.ebx, level.edx)), [(1, 2, id), (3, 6, id)]);
+    }
+    for (name, host) in hosts {
+        assert!(Check::new(&shaped, host).is_accepted(), "{name}");
+    }
 }
 
 #[test]

@@ -172,7 +172,10 @@ pub(crate) struct PolicyArguments {
     /// The same words without cpuid=
     #[arg(long, value_name = "WORDS")]
     pub(crate) cpuid: Vec<String>,
-    /// The guest's processors: sockets=2,cores=8,threads=2 (also dies, modules)
+    /// The guest's processors: sockets=2,cores=8,threads=2 (also dies of a socket, modules of a die)
+    ///
+    /// Counts need not be powers of two; what is left out counts 1. All leaves that tell of it are written, and the features
+    /// ht and, on AMD, cmp-legacy follow it.
     #[arg(long, value_name = "TOPOLOGY")]
     pub(crate) topology: Option<Topology>,
     /// The policy's name

@@ -1,6 +1,6 @@
 //! `policy`: a policy file from a host, a pool or a level.
 
-use selfsame_cpuid::{Host, Kind, Trims};
+use selfsame_cpuid::{Host, Kind, Policy, Rule, Topology, Trims, feature};
 
 use crate::Verdict;
 use crate::args::PolicyArguments;
@@ -12,7 +12,7 @@ use crate::output_file::{self, Written};
 use crate::problem::{Problem, printable, shown};
 use crate::show::feature_count;
 use crate::terminal::{complain, print};
-use crate::why::Seen;
+use crate::why::{BY_WORDS, Seen};
 use crate::words::trims;
 
 /// A policy that may lack what was asked for.
@@ -32,13 +32,8 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
     let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
     let trims = trims(&words)?;
     let mut made = make(arguments, &trims)?;
-    if let Some(stored) = &mut made.stored {
-        if let Some(name) = &arguments.name {
-            stored.name.clone_from(name);
-        }
-        if arguments.topology.is_some() {
-            stored.policy.topology = arguments.topology;
-        }
+    if let (Some(stored), Some(name)) = (&mut made.stored, &arguments.name) {
+        stored.name.clone_from(name);
     }
     let is_accepted = made.refusals.is_empty() && made.stored.is_some();
     if !is_accepted && !arguments.output.json {
@@ -79,7 +74,10 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
     let kind = arguments.kind.unwrap_or_default();
     if path.is_dir() {
         let pool = load(std::slice::from_ref(path), arguments.reading.skip_bad)?;
-        let level = Level::of(&pool, kind, trims, &[], "level")?;
+        let mut level = Level::of(&pool, kind, trims, &[], "level")?;
+        if let (Some(stored), Some(topology)) = (&mut level.policy, arguments.topology) {
+            level.refusals.extend(shape(&mut stored.policy, topology, &level.seen));
+        }
         let findings = pool
             .machines
             .iter()
@@ -95,25 +93,58 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
         Document::Policy(stored) => {
             let kind = arguments.kind.unwrap_or(stored.policy.kind);
             let seen = Seen::new(&machine, kind, trims)?;
-            let (topology, policy) = (stored.policy.topology, seen.host.default().clone());
+            let mut topology = arguments.topology;
             let mut changed = *stored;
             // Without words the policy stays as it is: its guests may have booted with it.
             if *trims != Trims::NONE {
-                changed.policy = policy;
-                changed.policy.topology = topology;
+                topology = topology.or(changed.policy.topology);
+                changed.policy = seen.host.default().clone();
             }
-            let refusals = refused_requests(trims, &changed.policy, std::slice::from_ref(&seen));
+            let seen = std::slice::from_ref(&seen);
+            let mut refusals = refused_requests(trims, &changed.policy, seen);
+            if let Some(topology) = topology {
+                refusals.extend(shape(&mut changed.policy, topology, seen));
+            }
             Ok(Made { stored: Some(changed), kind, refusals, findings })
         }
         Document::Dump(_) => {
             let seen = Seen::new(&machine, kind, trims)?;
-            let policy = Host::default(&seen.host).clone();
-            let refusals = refused_requests(trims, &policy, std::slice::from_ref(&seen));
+            let mut policy = Host::default(&seen.host).clone();
+            let seen = std::slice::from_ref(&seen);
+            let mut refusals = refused_requests(trims, &policy, seen);
+            if let Some(topology) = arguments.topology {
+                refusals.extend(shape(&mut policy, topology, seen));
+            }
             let (name, source) = (machine.name.clone(), Some(machine.source()));
             let stored = StoredPolicy { name, source, context: None, policy };
             Ok(Made { stored: Some(stored), kind, refusals, findings })
         }
     }
+}
+
+/// Gives a policy of some hosts its topology; says why it cannot have it.
+fn shape(policy: &mut Policy, topology: Topology, seen: &[Seen<'_>]) -> Vec<LevelRefusal> {
+    policy.set_topology(Some(topology));
+    let refusal = |what: String, reason: String| LevelRefusal {
+        what,
+        rule: Rule::Topology.name(),
+        hosts: Vec::new(),
+        values: Vec::new(),
+        reason,
+    };
+    let mut refusals = Vec::new();
+    policy.verify(|fault| {
+        if fault.rule() == Rule::Topology {
+            refusals.push(refusal(fault.what().to_string(), fault.to_string()));
+        }
+    });
+    // Every host may show them, unless words forbid it.
+    for row in ["ht", "cmp-legacy"].into_iter().filter_map(feature) {
+        if policy.features().contains(row.place) && seen.iter().any(|seen| !seen.max.contains(row.place)) {
+            refusals.push(refusal(row.name.to_owned(), format!("the topology needs it, and it is {BY_WORDS}")));
+        }
+    }
+    refusals
 }
 
 /// Why there is no policy, in one message.

@@ -87,8 +87,7 @@ fn origin(machine: &Machine) -> String {
         Origin::Offered(_) => {
             format!("what {} offers to guests", if machine.source() == "xen" { "Xen" } else { "KVM" })
         }
-        Origin::Policy(kind, None) => format!("a policy for {kind} guests"),
-        Origin::Policy(kind, Some(topology)) => format!("a policy for {kind} guests, {topology}"),
+        Origin::Policy(kind, _) => format!("a policy for {kind} guests"),
     }
 }
 
@@ -98,6 +97,10 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
     page.labelled("cpu", machine.cpu().split(' '));
     page.labelled("vendor", format!("{}, {}", vendor(raw).trim(), machine.signature()).split(' '));
     page.labelled("source", origin(machine).split(' '));
+    if let Origin::Policy(_, Some(topology)) = machine.origin {
+        let (vcpus, last) = (count(topology.vcpus() as usize, "vCPU"), topology.last_apic_id());
+        page.labelled("topology", format!("{topology}; {vcpus}, APIC ids up to {last}").split(' '));
+    }
     if !machine.context.is_empty() {
         page.labelled("context", machine.context.iter().map(String::as_str));
     }

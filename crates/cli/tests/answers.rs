@@ -133,7 +133,36 @@ fn topology_and_name_stand_in_the_policy() {
     let text = run(&arguments).stdout;
     let file = PolicyFile::parse(text.as_bytes()).unwrap();
     assert_eq!(file.name, "web");
-    assert_eq!(file.policy.topology.map(|topology| topology.cores), Some(4));
+    assert_eq!(file.policy.topology.map(|topology| topology.counts().cores), Some(4));
+    assert_eq!(file.policy.leaves.get(0xb, 1).to_array(), [3, 8, 0x201, 0]);
+}
+
+#[test]
+fn hosts_take_the_policies_that_were_shaped_from_them() {
+    let directory = scratch("shaped");
+    let file = directory.join("shaped.policy");
+    let file = &*file.to_string_lossy();
+    for host in ["pool", "pool/newest", "amd", "hybrid", "kvm"] {
+        let shape = "sockets=2,dies=2,modules=2,cores=3,threads=2";
+        let made = run(&["policy", "--from", host, "--topology", shape, "-o", file]);
+        assert_eq!((made.status, &*made.stderr), (0, ""), "{host}");
+        let checked = run(&["check", "--guest", file, "--host", host]);
+        assert_eq!(checked.status, 0, "{host}: {}", checked.stdout);
+        assert!(!run(&["show", "--json", file]).stdout.contains("\"rule\""), "{host}: no finding");
+    }
+}
+
+#[test]
+fn words_keep_the_topology_of_a_policy_and_a_new_one_replaces_it() {
+    let directory = scratch("reshaped");
+    let first = directory.join("first.policy");
+    let first = &*first.to_string_lossy();
+    let shape = |from, arguments: &[&str]| run(&[&["policy", "--from", from][..], arguments].concat()).stdout;
+    assert_eq!(run(&["policy", "--from", "pool/newest", "--topology", "cores=6,threads=2", "-o", first]).status, 0);
+    let both = shape("pool/newest", &["--topology", "cores=6,threads=2", "cpuid=no-avx2"]);
+    assert_eq!(shape(first, &["cpuid=no-avx2"]), both);
+    let other = shape("pool/newest", &["--topology", "sockets=3"]);
+    assert_eq!(shape(first, &["--topology", "sockets=3"]), other);
 }
 
 #[test]

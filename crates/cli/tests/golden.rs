@@ -67,6 +67,40 @@ fn two_hosts_differ() {
     assert_snapshot!(run(&["diff", "pool/old", "pool/new"]).stdout);
 }
 
+/// The lines of a policy file that tell of its topology.
+fn told(policy: &str) -> String {
+    let leaves = ["00000000", "00000001", "00000004", "0000000b", "0000001f"];
+    let extended = ["80000000", "80000001", "80000008", "8000001d", "8000001e", "80000026"];
+    let is_told = |line: &&str| match line.strip_prefix("leaf ") {
+        Some(rest) => leaves.iter().chain(&extended).any(|leaf| rest.starts_with(leaf)),
+        None => line.starts_with("topology"),
+    };
+    policy.lines().filter(is_told).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn a_policy_tells_of_its_topology_in_its_vendors_leaves() {
+    let shape = ["--topology", "sockets=2,dies=2,modules=2,cores=3,threads=2"];
+    for (name, from, words) in [
+        ("intel", "pool/newest", "cpuid=no-avx2"),
+        ("amd", "../../../../fixtures/pool/milan-native.capture", "cpuid=topoext"),
+    ] {
+        let ended = run(&[&["policy", "--from", from, words][..], &shape].concat());
+        assert_eq!((ended.status, &*ended.stderr), (0, ""));
+        assert_snapshot!(format!("topology_{name}"), told(&ended.stdout));
+    }
+}
+
+#[test]
+fn a_policy_is_shown_with_its_topology() {
+    let directory = scratch("golden-topology");
+    let file = directory.join("web.policy");
+    let file = file.to_str().unwrap_or_default();
+    let shape = "sockets=2,cores=6,threads=2";
+    assert_eq!(run(&["policy", "--from", "pool/old", "--topology", shape, "--name", "web", "-o", file]).status, 0);
+    assert_snapshot!(run(&["show", file]).stdout);
+}
+
 #[test]
 fn the_help_lists_the_commands() {
     assert_snapshot!(run(&["--help"]).stdout);

@@ -63,6 +63,42 @@ fn names_that_nothing_has_get_a_suggestion() {
 }
 
 #[test]
+fn topologies_that_cannot_be_are_told_by_the_level_that_is_wrong() {
+    for (topology, message) in [
+        ("sockets=0", "sockets must be a number from 1 to 65535"),
+        ("cores=4,threads=3x", "threads must be a number from 1 to 65535"),
+        ("dies=70000", "dies must be a number from 1 to 65535"),
+        ("cores=4,cores=4", "cores is there twice"),
+        ("clusters=2", "expected sockets=N,dies=N,modules=N,cores=N,threads=N"),
+        ("", "expected sockets=N"),
+        ("cores=20000,threads=2", "take 16 bits, each count rounded up to a power of two; 15 is the most"),
+    ] {
+        assert_unusable(&["policy", "--from", "amd", "--topology", topology], message);
+    }
+}
+
+#[test]
+fn a_topology_that_the_policy_cannot_tell_is_refused_and_leaves_no_file() {
+    let directory = scratch("untold");
+    let file = directory.join("guest.policy");
+    let from = |arguments: &[&str]| {
+        let path = file.to_string_lossy();
+        let ended = run(&[&["policy", "-o", &*path, "--from"], arguments].concat());
+        assert_eq!((ended.status, &*ended.stdout), (1, ""), "{ended:?}");
+        assert!(!file.exists());
+        ended.stderr
+    };
+    // Xen's PV guests have no x2APIC.
+    let refused = from(&["pool/newest", "--kind", "pv", "--topology", "cores=300"]);
+    assert!(refused.contains("x2apic: topology: is missing, but the topology has APIC ids up to 299"), "{refused}");
+    let refused = from(&["pool/newest", "--topology", "cores=2", "cpuid=no-ht"]);
+    assert!(refused.contains("ht: topology: the topology needs it, and it is taken away by cpuid= words"), "{refused}");
+    let milan = "../../../../fixtures/pool/milan-native.capture";
+    let refused = from(&[milan, "--topology", "dies=9", "cpuid=topoext"]);
+    assert!(refused.contains("leaf 8000001e: topology: has no room"), "{refused}");
+}
+
+#[test]
 fn an_offer_to_one_kind_says_nothing_about_another() {
     assert_unusable(&["level", "kvm", "--kind", "pv"], "this is what KVM offers to kvm guests");
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, kvm_cpuid_entry2};
-use selfsame_cpuid::{Frozen, Kind, LEAF_ENTRY_BYTES, Policy, Regs, Stored, VcpuView};
+use selfsame_cpuid::{ApicId, Frozen, Kind, LEAF_ENTRY_BYTES, Policy, Regs, Stored, VcpuView};
 use selfsame_xstate::ComponentSet;
 
 /// A Sapphire Rapids guest under KVM: 64 leaves that are not zero.
@@ -126,7 +126,7 @@ fn exits(c: &mut Criterion) {
         has_osxsave: true,
         has_pke: true,
         is_in_64_bit_mode: true,
-        ..VcpuView::new(5)
+        ..VcpuView::new(ApicId::new(5))
     };
     let mut group = c.benchmark_group("exit");
     for (name, leaf, subleaf) in EXITS {

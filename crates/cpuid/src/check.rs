@@ -15,6 +15,7 @@ use crate::rebuild::{XFD_FLAG, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, NUMBERS, Number, leaf_01};
+use crate::topology::Topology;
 use crate::vendor::VendorName;
 
 /// A guest and a host of the same kind, to be held against each other.
@@ -57,6 +58,8 @@ pub enum Side {
     },
     /// A kind of guest.
     Kind(crate::feature::Kind),
+    /// A processor tree, where there is one.
+    Topology(Option<Topology>),
 }
 
 impl fmt::Display for Side {
@@ -68,6 +71,8 @@ impl fmt::Display for Side {
             Self::Vendor(name) => write!(f, "{name}"),
             Self::Place { size_bytes, offset_bytes } => write!(f, "{size_bytes}@{offset_bytes:#x}"),
             Self::Kind(kind) => write!(f, "{kind}"),
+            Self::Topology(Some(topology)) => write!(f, "{topology}"),
+            Self::Topology(None) => f.write_str("none"),
         }
     }
 }
@@ -101,6 +106,8 @@ pub enum Reason {
     For(Place),
     /// The host has the feature but takes it from its guests.
     Hidden,
+    /// The host gives its guests one processor tree, and it is another one.
+    Topology,
 }
 
 impl fmt::Display for Reason {
@@ -112,6 +119,7 @@ impl fmt::Display for Reason {
                 f.write_str("no manual known here names this bit, so nobody knows that the guest can do without")
             }
             Self::For(needs) => write!(f, "the host has it but lacks {}, which it needs", What::Feature(needs)),
+            Self::Topology => f.write_str("a guest keeps the sockets, cores and threads that it saw when it started"),
             Self::Hidden => {
                 f.write_str("the host has it but takes it from its guests (cpuid= words, or a rule for its model)")
             }
@@ -129,6 +137,7 @@ impl<'a> Check<'a> {
     pub fn is_accepted(&self) -> bool {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
         self.guest.kind == self.host.kind()
+            && !self.is_topology_refused()
             && missing_bits(guest, host) == 0
             && !misses_a_default_one(guest, host)
             && numbers_agree(guest, host)
@@ -145,6 +154,15 @@ impl<'a> Check<'a> {
                 guest: Side::Kind(self.guest.kind),
                 host: Side::Kind(self.host.kind()),
                 reason: Reason::Rule(Rule::Equal),
+            });
+        }
+        if self.is_topology_refused() {
+            refused(Refusal {
+                what: What::Name("topology"),
+                rule: Rule::Topology,
+                guest: Side::Topology(self.guest.topology),
+                host: Side::Topology(self.host.max().topology),
+                reason: Reason::Topology,
             });
         }
         self.refused_numbers(&mut refused);
@@ -177,6 +195,13 @@ impl<'a> Check<'a> {
                 found(Refusal { what: What::Feature(place), rule: Rule::UnsafeHere, guest, host, reason });
             }
         }
+    }
+
+    /// Whether the host gives one processor tree and the guest saw another. Hardware gives any; only a host that is a policy
+    /// ([`Host::from_policy`]), such as a virtual machine that waits for its state, has decided on one.
+    fn is_topology_refused(&self) -> bool {
+        let given = self.host.max().topology;
+        given.is_some() && given != self.guest.topology
     }
 
     fn refused_numbers(&self, refused: &mut impl FnMut(Refusal)) {

@@ -2,6 +2,7 @@
 
 use selfsame_xstate::{Component, ComponentSet, Format, Row, size_bytes};
 
+use crate::apic_id::ApicId;
 use crate::feature::Kind;
 use crate::policy::Policy;
 use crate::regs::Regs;
@@ -10,16 +11,16 @@ use crate::table::{leaf_0d, leaf_01, leaf_07_0_ecx, leaf_80000001};
 /// What CPUID depends on besides the policy: the registers of the vCPU that executes it.
 ///
 /// ```
-/// use selfsame_cpuid::VcpuView;
+/// use selfsame_cpuid::{ApicId, VcpuView};
 ///
-/// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(3) };
-/// assert_eq!(vcpu.apic_id, 3);
+/// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(ApicId::new(3)) };
+/// assert_eq!(vcpu.apic_id.x2apic(), 3);
 /// assert_eq!(VcpuView::RESET.xcr0.bits(), 1);
 /// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct VcpuView {
-    /// The x2APIC id; its low eight bits are the initial APIC id.
-    pub apic_id: u32,
+    /// The id of its local APIC; [`Topology::apic_id`](crate::Topology::apic_id) says which one a vCPU has.
+    pub apic_id: ApicId,
     /// XCR0.
     pub xcr0: ComponentSet,
     /// IA32_XSS.
@@ -37,7 +38,7 @@ pub struct VcpuView {
 impl VcpuView {
     /// After reset, with APIC id 0 (SDM vol. 3A, table 10-1): XCR0 is 1 and the APIC is enabled.
     pub const RESET: Self = Self {
-        apic_id: 0,
+        apic_id: ApicId::ZERO,
         xcr0: ComponentSet::from_bits(1),
         xss: ComponentSet::EMPTY,
         has_osxsave: false,
@@ -47,7 +48,7 @@ impl VcpuView {
     };
 
     /// After reset, with an APIC id.
-    pub const fn new(apic_id: u32) -> Self {
+    pub const fn new(apic_id: ApicId) -> Self {
         Self { apic_id, ..Self::RESET }
     }
 }
@@ -86,17 +87,21 @@ impl Policy {
     /// | 0xD.1.EBX | the compacted size of XCR0 and, with XSAVES, XSS; 0 with neither XSAVEC nor XSAVES | SDM vol. 1, 13.2 |
     /// | 80000001.EDX\[11\] | SYSCALL, by Intel's manual in 64-bit mode only | SDM vol. 2A, CPUID.80000001H |
     /// | 8000001E.EAX | the APIC id | APM vol. 3, E.4.20 |
+    /// | 8000001E.EBX\[7:0\], ECX\[7:0\] | the core and the node, where the policy has a topology | APM vol. 3, E.4.20 |
+    ///
+    /// All else that tells of a topology is the same for all vCPUs and stands in the policy's leaves:
+    /// [`Policy::set_topology`] writes it. Without a topology those leaves answer as they stand, with the ids above.
     ///
     /// A leaf beyond the policy reads zero, but for guests of kind kvm whose vendor is neither AMD nor Hygon: above the
     /// maximum of its range it reads as the highest basic leaf, with the subleaf that was asked for (Linux,
     /// arch/x86/kvm/cpuid.c, get_out_of_range_cpuid_entry).
     ///
     /// ```
-    /// use selfsame_cpuid::{Kind, Policy, Regs, VcpuView};
+    /// use selfsame_cpuid::{ApicId, Kind, Policy, Regs, VcpuView};
     ///
     /// let mut policy = Policy::empty(Kind::Kvm);
     /// policy.leaves.set(0x1, 0, Regs::new(0x00a0_0f11, 0, 1 << 26, 1 << 9))?;
-    /// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(5) };
+    /// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(ApicId::new(5)) };
     /// assert_eq!(policy.cpuid(0x1, 0, &vcpu), Regs::new(0x00a0_0f11, 5 << 24, 3 << 26, 1 << 9));
     /// assert_eq!(policy.cpuid(0x8, 0, &vcpu), Regs::ZERO);
     /// # Ok::<(), selfsame_cpuid::OutsideModel>(())
@@ -141,7 +146,12 @@ impl Policy {
                 let Regs { eax, ebx, ecx, edx } = self.row(0x1, 0)?;
                 let osxsave = OSXSAVE * u32::from(vcpu.has_osxsave && ecx & XSAVE != 0);
                 let hidden = APIC * u32::from(!vcpu.is_apic_enabled);
-                Some(Regs::new(eax, ebx & 0x00ff_ffff | vcpu.apic_id << 24, ecx & !OSXSAVE | osxsave, edx & !hidden))
+                Some(Regs::new(
+                    eax,
+                    ebx & 0x00ff_ffff | vcpu.apic_id.x2apic() << 24,
+                    ecx & !OSXSAVE | osxsave,
+                    edx & !hidden,
+                ))
             }
             0x7 if subleaf == 0 => {
                 let Regs { eax, ebx, ecx, edx } = self.row(0x7, 0)?;
@@ -150,7 +160,7 @@ impl Policy {
             }
             0xb | 0x1f | 0x8000_0026 if self.has_levels(leaf) => {
                 let Regs { eax, ebx, ecx, .. } = self.leaves.get(leaf, subleaf);
-                Some(Regs::new(eax, ebx, ecx & !0xff | subleaf & 0xff, vcpu.apic_id))
+                Some(Regs::new(eax, ebx, ecx & !0xff | subleaf & 0xff, vcpu.apic_id.x2apic()))
             }
             0xd => self.answer_xsave(subleaf, vcpu),
             0x8000_0001 => {
@@ -161,8 +171,7 @@ impl Policy {
                 Some(Regs::new(eax, ebx, ecx, edx & !(apic | syscall)))
             }
             0x8000_001e if self.leaves.get(0x8000_0001, 0).ecx & TOPOEXT != 0 => {
-                let Regs { ebx, ecx, edx, .. } = self.leaves.get(0x8000_001e, 0);
-                Some(Regs::new(vcpu.apic_id, ebx, ecx, edx))
+                Some(self.answer_compute_unit(vcpu.apic_id))
             }
             _ => self.row(leaf, subleaf),
         }
@@ -179,6 +188,15 @@ impl Policy {
         let has_rows = !self.leaves.get(leaf, 0).is_zero();
         let has_x2apic = || self.leaves.get(0x1, 0).ecx & X2APIC != 0;
         has_rows || leaf == 0xb && self.leaves.get(0, 0).eax >= leaf && has_x2apic()
+    }
+
+    /// Leaf 0x8000001E. No guest reads it often, and what it takes would only be in the way of the others.
+    #[inline(never)]
+    fn answer_compute_unit(&self, apic_id: ApicId) -> Regs {
+        let Regs { ebx, ecx, edx, .. } = self.leaves.get(0x8000_001e, 0);
+        let Some(topology) = self.topology else { return Regs::new(apic_id.x2apic(), ebx, ecx, edx) };
+        let (core, node) = topology.core_and_node(apic_id);
+        Regs::new(apic_id.x2apic(), ebx & !0xff | core & 0xff, ecx & !0xff | node & 0xff, edx)
     }
 
     /// Leaf 0xD. A subleaf whose component the policy lacks is invalid and reads zero (SDM vol. 2A, CPUID.0DH), whatever is
@@ -289,7 +307,7 @@ mod tests {
         let mut policy = policy(Kind::Hvm, Regs { eax: 0x1f, ..AMD });
         policy.leaves.set(0x8000_001e, 0, Regs::new(0xdead, 0x100, 0, 0)).unwrap();
         policy.leaves.set(0xb, 0, Regs::new(1, 2, 0x1ff, 0xdead)).unwrap();
-        let vcpu = VcpuView::new(0x1_0203);
+        let vcpu = VcpuView::new(ApicId::new(0x1_0203));
         assert_eq!(policy.cpuid(0x1, 0, &vcpu).ebx, 0x0310_0800);
         assert_eq!(policy.cpuid(0xb, 0, &vcpu), Regs::new(1, 2, 0x100, 0x1_0203));
         assert_eq!(policy.cpuid(0xb, 0x1_0007, &vcpu), Regs::new(0, 0, 7, 0x1_0203), "an undefined subleaf");
@@ -303,7 +321,7 @@ mod tests {
             let mut policy = Policy::empty(Kind::Hvm);
             policy.leaves.set(0, 0, Regs { eax: max, ..AMD }).unwrap();
             policy.leaves.set(1, 0, Regs::new(1, 0, leaf_1_ecx, 0)).unwrap();
-            policy.cpuid(0xb, 1, &VcpuView::new(6))
+            policy.cpuid(0xb, 1, &VcpuView::new(ApicId::new(6)))
         };
         assert_eq!(answer(X2APIC, 0xd), Regs::new(0, 0, 1, 6));
         assert_eq!(answer(X2APIC, 0xa), Regs::ZERO);
@@ -404,7 +422,7 @@ mod tests {
 
     #[test]
     fn outside_the_policy_amd_guests_and_xen_kinds_read_zero() {
-        let vcpu = VcpuView { has_osxsave: true, has_pke: true, ..VcpuView::new(9) };
+        let vcpu = VcpuView { has_osxsave: true, has_pke: true, ..VcpuView::new(ApicId::new(9)) };
         let cases =
             [(Kind::Kvm, AMD), (Kind::Hvm, AMD), (Kind::Hvm, INTEL), (Kind::HvmShadow, INTEL), (Kind::Pv, INTEL)];
         for (kind, leaf_0) in cases {
@@ -442,7 +460,7 @@ mod tests {
     fn the_highest_basic_leaf_is_answered_with_the_subleaf_asked_for_and_its_dynamic_bits() {
         let mut policy = policy(Kind::Kvm, Regs { eax: 0xb, ..INTEL });
         policy.leaves.set(0xb, 1, Regs::new(4, 8, 0x201, 0)).unwrap();
-        let vcpu = VcpuView { has_pke: true, ..VcpuView::new(0x77) };
+        let vcpu = VcpuView { has_pke: true, ..VcpuView::new(ApicId::new(0x77)) };
         assert_eq!(policy.cpuid(0x8000_0020, 1, &vcpu), Regs::new(4, 8, 0x201, 0x77));
         assert_eq!(policy.cpuid(0x8000_0020, 9, &vcpu), Regs::new(0, 0, 9, 0x77));
         policy.leaves.set(0, 0, Regs { eax: 0x7, ..INTEL }).unwrap();

@@ -52,10 +52,11 @@ impl Host {
 
     /// Takes what a hypervisor offers, such as `KVM_GET_SUPPORTED_CPUID`, as the host's maximum and default.
     ///
-    /// The list is the maximum, but for what KVM leaves to its VMMs to add on every host: HYPERVISOR, TSC_DEADLINE, ARAT.
+    /// The list is the maximum, but for what KVM leaves to its VMMs to add on every host: HYPERVISOR, TSC_DEADLINE, ARAT,
+    /// and, where a guest's topology asks for them, HTT and CMP_LEGACY.
     pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
-        let policy = offered_policy(offered, kind, trims);
-        Self { raw: offered.features(), max: policy.clone(), default: policy }
+        let policy = |made| offered_policy(offered, kind, trims, made);
+        Self { raw: offered.features(), max: policy(quirk::vmm_may_make), default: policy(|_, _, _| {}) }
     }
 
     /// Takes a policy as that of a host that gives exactly this.
@@ -164,7 +165,7 @@ impl Hardware {
     }
 }
 
-fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
+fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims, quirk: fn(&Leaves, Kind, &mut Featureset)) -> Policy {
     let mut leaves = offered.clone();
     let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
     rebuild::clear_what_is_not_the_cpus(&mut leaves);
@@ -174,6 +175,7 @@ fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
     }
     let mut set = leaves.features();
     quirk::vmm_makes(kind, &mut set);
+    quirk(&leaves, kind, &mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);
     let geometry = usable_geometry(offered, offered.vendor());
     close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});

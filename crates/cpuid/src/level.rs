@@ -15,6 +15,7 @@ use crate::rebuild::{Floor, XFD_FLAG, rebuild, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, NUMBERS, plan_of};
+use crate::topology_leaves;
 use crate::value::Value;
 use crate::vendor::Signature;
 
@@ -224,6 +225,8 @@ impl<'a> Leveller<'a> {
         if self.disagreement != Disagreement::default() {
             return Err(self.disagreement);
         }
+        // A host may be a policy that has a topology; how a guest's CPUs hang together is no property of a pool.
+        topology_leaves::clear(&mut self.leaves);
         rebuild(&mut self.leaves, &set, &geometry, self.floor);
         Ok(Policy { kind: self.kind, topology: None, leaves: self.leaves })
     }

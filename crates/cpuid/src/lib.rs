@@ -5,6 +5,7 @@
 #[cfg(test)]
 extern crate std;
 
+mod apic_id;
 mod binary;
 mod blame;
 mod capabilities;
@@ -30,6 +31,7 @@ mod states;
 mod table;
 pub mod text;
 mod topology;
+mod topology_leaves;
 mod trim;
 mod unite;
 mod value;
@@ -38,6 +40,7 @@ mod verify;
 mod walk;
 mod xen;
 
+pub use apic_id::ApicId;
 pub use binary::{BinaryError, EntryDefect, Frozen, LEAF_ENTRY_BYTES, MSR_ENTRY_BYTES, Stored};
 pub use blame::{Loss, Member, Warning, blame, kept_as_warning};
 pub use capabilities::{Capability, FaultingControl, LevellingCapabilities, MASKING_MSRS, MaskMeaning, MaskingMsr};
@@ -56,7 +59,7 @@ pub use rebuild::Floor;
 pub use regs::Regs;
 pub use rule::Rule;
 pub use table::{FEATURES, KEPT_LEAVES, KeptLeaf, VALUES, feature, feature_at};
-pub use topology::{Topology, TopologyError};
+pub use topology::{Topology, TopologyCounts, TopologyError, TopologyLevel, VcpuPosition};
 pub use trim::{TrimError, TrimReason, Trims};
 pub use unite::unite;
 pub use value::Value;

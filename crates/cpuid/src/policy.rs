@@ -12,7 +12,8 @@ use crate::topology::Topology;
 pub struct Policy {
     /// The kind of guest.
     pub kind: Kind,
-    /// The guest's processor tree, where it was decided.
+    /// The guest's processor tree, where it was decided. [`Policy::set_topology`] sets it with the leaves that tell of it;
+    /// [`Policy::verify`] refuses leaves that contradict it.
     pub topology: Option<Topology>,
     /// The leaves and MSRs.
     pub leaves: Leaves,

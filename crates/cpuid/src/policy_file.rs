@@ -7,6 +7,7 @@ use crate::leaves::Leaves;
 use crate::model;
 use crate::policy::Policy;
 use crate::text::{Document, Statement, Statements, TextError, TextWriter};
+use crate::topology::Topology;
 
 /// A policy with what its file says about it.
 ///
@@ -103,13 +104,27 @@ fn is_one_line(text: &str) -> bool {
     !text.is_empty() && text.trim_ascii() == text && !text.contains(|c: char| c.is_control() || c == '#')
 }
 
+/// Whether a topology is written as `text`: there is one way for each.
+fn is_written_so(topology: &Topology, text: &str) -> bool {
+    /// What is still to come.
+    struct Rest<'a>(&'a str);
+    impl Write for Rest<'_> {
+        fn write_str(&mut self, part: &str) -> fmt::Result {
+            self.0 = self.0.strip_prefix(part).ok_or(fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    write!(rest, "{topology}").is_ok() && rest.0.is_empty()
+}
+
 /// The state of reading one file.
 struct Reader<'a> {
     name: Option<&'a str>,
     kind: Option<Kind>,
     source: Option<&'a str>,
     context: Option<&'a str>,
-    topology: Option<crate::topology::Topology>,
+    topology: Option<Topology>,
     leaves: Leaves,
     last: Option<Row>,
 }
@@ -137,8 +152,10 @@ impl<'a> Reader<'a> {
                 self.once(line, "kind", |r| &mut r.kind, kind)
             }
             Statement::Topology(text) => {
-                let expected = "topology sockets=N dies=N modules=N cores=N threads=N";
-                let topology = text.parse().map_err(|_| TextError::Arguments { line, expected })?;
+                let expected = "topology sockets=N cores=N threads=N, dies=N and modules=N before cores where not 1";
+                let topology: Option<Topology> = text.parse().ok();
+                let topology = topology.filter(|topology| is_written_so(topology, text));
+                let topology = topology.ok_or(TextError::Arguments { line, expected })?;
                 self.once(line, "topology", |r| &mut r.topology, topology)
             }
             Statement::Cpu(_) => Err(TextError::Misplaced { line, keyword: "cpu" }),

@@ -5,7 +5,7 @@ use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::place::Place;
 use crate::table::{
-    leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000008, leaf_80000021, msr_10a,
+    leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000001, leaf_80000008, leaf_80000021, msr_10a,
 };
 use crate::vendor::{Signature, Vendor};
 
@@ -44,6 +44,16 @@ pub(crate) fn vmm_makes(kind: Kind, set: &mut Featureset) {
     if kind == Kind::Kvm {
         for place in [leaf_01::HYPERVISOR, leaf_01::TSC_DEADLINE, leaf_06::ARAT] {
             set.insert(place);
+        }
+    }
+}
+
+/// Adds what KVM leaves to its VMMs to show as the guest's topology has it: that a socket has several logical processors.
+pub(crate) fn vmm_may_make(leaves: &Leaves, kind: Kind, set: &mut Featureset) {
+    if kind == Kind::Kvm {
+        set.insert(leaf_01::HT);
+        if leaves.vendor().is_amd_like() {
+            set.insert(leaf_80000001::CMP_LEGACY);
         }
     }
 }

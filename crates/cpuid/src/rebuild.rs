@@ -12,6 +12,7 @@ use crate::regs::Regs;
 use crate::table::{
     self, leaf_0d, leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001, leaf_80000022,
 };
+use crate::topology_leaves;
 
 /// The features of leaf 1 EDX that AMD repeats at the same bits of 0x80000001 EDX (APM vol. 3, E.4.2).
 pub(crate) const COMMON_E1D: u32 = 0x0183_f3ff;
@@ -295,9 +296,5 @@ pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
             leaves.set_slot(slot, Regs::ZERO);
         }
     }
-    // Sharing counts of the cache leaves are topology.
-    for subleaf in 0..8 {
-        leaves.change(0x4, subleaf, Register::Eax, |eax| eax & 0x3fff);
-        leaves.change(0x8000_001d, subleaf, Register::Eax, |eax| eax & 0x3fff);
-    }
+    topology_leaves::clear(leaves);
 }

@@ -23,7 +23,7 @@ pub enum Rule {
     XssBeyondHost,
     /// Save areas are laid out in different ways, or contradict the features.
     Layout,
-    /// The processor tree contradicts itself or the leaves.
+    /// The processor tree contradicts the leaves, or is not the one that the host gives.
     Topology,
     /// The guest believes itself safe from something that this host is not safe from.
     UnsafeHere,
@@ -80,7 +80,9 @@ impl Rule {
             Self::Equal => "two values that must agree differ (vendor, CLFLUSH size)",
             Self::XssBeyondHost => "the guest may set a supervisor state that the host's hypervisor does not save",
             Self::Layout => "save areas have different offsets or sizes, or leaf 0xD contradicts the features",
-            Self::Topology => "sockets, cores and threads contradict each other or the leaves that show them",
+            Self::Topology => {
+                "sockets, cores and threads contradict the leaves that show them, or are not those of the host"
+            }
             Self::UnsafeHere => "the host needs a mitigation or warning that the guest does not know of",
             Self::Malformed => "the input contradicts itself or the rules of its format",
         }

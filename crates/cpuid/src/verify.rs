@@ -4,6 +4,7 @@ use core::fmt;
 
 use selfsame_xstate::{ComponentSet, Xcr0Error, xcr0_faults};
 
+use crate::apic_id::ApicId;
 use crate::closure::{Lack, lacks};
 use crate::finding::What;
 use crate::leaves::Leaves;
@@ -78,6 +79,28 @@ pub enum Fault {
         /// The bits.
         bits: u32,
     },
+    /// A feature that says whether a package has several logical processors says the opposite of the topology.
+    TopologyFeature {
+        /// The feature.
+        feature: Place,
+        /// Whether the topology needs it, or rules it out.
+        is_needed: bool,
+    },
+    /// A leaf does not tell what follows from the topology.
+    TopologyLeaf {
+        /// The leaf.
+        leaf: u32,
+    },
+    /// A leaf that the policy shows has no room for its topology.
+    TopologyBeyond {
+        /// The leaf.
+        leaf: u32,
+    },
+    /// The topology has APIC ids that only x2APIC can address, and the policy lacks it.
+    ApicIdsWithoutX2apic {
+        /// The greatest id.
+        last: ApicId,
+    },
 }
 
 impl Fault {
@@ -85,6 +108,10 @@ impl Fault {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Orphan { .. } => Rule::Prerequisite,
+            Self::TopologyFeature { .. }
+            | Self::TopologyLeaf { .. }
+            | Self::TopologyBeyond { .. }
+            | Self::ApicIdsWithoutX2apic { .. } => Rule::Topology,
             Self::MaxLeaf { .. } | Self::Unnamed { .. } | Self::NotDerived { .. } | Self::Shut { .. } => {
                 Rule::Malformed
             }
@@ -95,7 +122,10 @@ impl Fault {
     /// What it is about.
     pub const fn what(&self) -> What {
         match *self {
-            Self::Orphan { feature, .. } | Self::NoState { feature, .. } => What::Feature(feature),
+            Self::Orphan { feature, .. } | Self::NoState { feature, .. } | Self::TopologyFeature { feature, .. } => {
+                What::Feature(feature)
+            }
+            Self::ApicIdsWithoutX2apic { .. } => What::Feature(leaf_01::X2APIC),
             Self::StateAlone { components } => What::Components(components),
             Self::Xcr0(_) => What::Name("xcr0"),
             Self::Geometry(_) | Self::Size { .. } => What::Name("leaf 0000000d"),
@@ -103,7 +133,7 @@ impl Fault {
             Self::MaxLeaf { leaf: 7, .. } => What::Value("leaf-7-max-subleaf"),
             Self::MaxLeaf { .. } => What::Value("max-extended-leaf"),
             Self::Unnamed { word, .. } | Self::NotDerived { word, .. } => What::Word(word),
-            Self::Shut { leaf } => What::Leaf(leaf),
+            Self::Shut { leaf } | Self::TopologyLeaf { leaf } | Self::TopologyBeyond { leaf } => What::Leaf(leaf),
         }
     }
 }
@@ -127,12 +157,24 @@ impl fmt::Display for Fault {
             }
             Self::Shut { .. } => f.write_str("means nothing without a feature that the policy lacks, and is not zero"),
             Self::Unnamed { bits, .. } => write!(f, "bits {bits:#010x} have no name here"),
+            Self::TopologyFeature { is_needed: true, .. } => {
+                f.write_str("is missing, but a socket of the topology has several logical processors")
+            }
+            Self::TopologyFeature { is_needed: false, .. } => {
+                f.write_str("contradicts the topology: a socket has one logical processor, or the vendor no such bit")
+            }
+            Self::TopologyLeaf { .. } => f.write_str("contradicts the topology of the policy"),
+            Self::TopologyBeyond { .. } => f.write_str("has no room for the topology of the policy"),
+            Self::ApicIdsWithoutX2apic { last } => {
+                write!(f, "is missing, but the topology has APIC ids up to {last}, and without it 254 is the last")
+            }
         }
     }
 }
 
 impl Policy {
-    /// Checks that the policy is one that a CPU could have: prerequisites, extended state, sizes, highest leaves.
+    /// Checks that the policy is one that a CPU could have: prerequisites, extended state, sizes, highest leaves,
+    /// and, where it has a topology, the leaves that tell of it.
     ///
     /// `fault` is called for every reason why it is not; returns whether there was none.
     ///
@@ -186,6 +228,7 @@ impl Policy {
         compare_states(leaves, &settled, fault);
         compare_maxima(leaves, &settled, fault);
         compare_the_rest(leaves, &settled, fault);
+        self.for_each_topology_fault(fault);
     }
 }
 

@@ -31,10 +31,10 @@ pub static KEPT_LEAVES: [KeptLeaf; 31] = [
     kept(
         0x4,
         Descriptive,
-        "caches describe; their sharing counts are topology and are taken out",
+        "caches describe; who shares them is written from the guest's topology",
         "SDM vol. 2A, CPUID.04H",
     ),
-    kept(0xb, Derived, "topology: not kept, answered per vCPU", "SDM vol. 2A, CPUID.0BH"),
+    kept(0xb, Derived, "written from the guest's topology; the ids in it are the vCPU's", "SDM vol. 2A, CPUID.0BH"),
     kept(0xd, Derived, "rows of the components that the features use, rebuilt with them", "SDM vol. 1, 13.2"),
     kept(0x10, Local, "allocation classes are the host's to share out", "SDM vol. 3B, 18.19"),
     kept(0x12, Local, "enclave page cache sections are places in one host's memory", "SDM vol. 3D, 36.7.2"),
@@ -54,7 +54,7 @@ pub static KEPT_LEAVES: [KeptLeaf; 31] = [
     ),
     kept(0x1a, Local, "the type of one core; a vCPU moves between types", "SDM vol. 2A, CPUID.1AH"),
     kept(0x1b, Local, "memory encryption targets of one host", "SDM vol. 2A, CPUID.1BH"),
-    kept(0x1f, Derived, "topology: not kept, answered per vCPU", "SDM vol. 2A, CPUID.1FH"),
+    kept(0x1f, Derived, "written from the guest's topology; the ids in it are the vCPU's", "SDM vol. 2A, CPUID.1FH"),
     kept(0x20, Local, "history reset belongs to one host's scheduler", "SDM vol. 2A, CPUID.20H"),
     kept(
         0x21,
@@ -78,12 +78,12 @@ pub static KEPT_LEAVES: [KeptLeaf; 31] = [
     kept(
         0x8000_001d,
         Descriptive,
-        "caches describe; their sharing counts are topology and are taken out",
+        "caches describe; who shares them is written from the guest's topology",
         "APM vol. 3, E.4.19",
     ),
-    kept(0x8000_001e, Derived, "topology: not kept, answered per vCPU", "APM vol. 3, E.4.20"),
+    kept(0x8000_001e, Derived, "written from the guest's topology; the ids in it are the vCPU's", "APM vol. 3, E.4.20"),
     kept(0x8000_0020, Local, "allocation classes are the host's to share out", "APM vol. 3, E.4.22"),
-    kept(0x8000_0026, Derived, "topology: not kept, answered per vCPU", "APM vol. 3, E.4.24"),
+    kept(0x8000_0026, Derived, "written from the guest's topology; the ids in it are the vCPU's", "APM vol. 3, E.4.24"),
     kept(
         0x8086_0000,
         Local,

@@ -9,6 +9,7 @@ use crate::place::{Place, Register, Word};
 const ECX: Word = Word::leaf(0x8000_0001, Register::Ecx);
 const EDX: Word = Word::leaf(0x8000_0001, Register::Edx);
 
+pub(crate) const CMP_LEGACY: Place = ECX.bit(1);
 pub(crate) const SVM: Place = ECX.bit(2);
 pub(crate) const LWP: Place = ECX.bit(15);
 pub(crate) const PERFCTR_CORE: Place = ECX.bit(23);
@@ -33,7 +34,7 @@ pub(crate) static ROWS: [Feature; 38] = [
             "LAHF and SAHF in 64-bit mode; two 32-bit Atoms (Medfield, Cloverview) report it without lm",
             "APM vol. 3, app. E, Fn8000_0001:ECX",
         ),
-    row(ECX.bit(1), "cmp-legacy")
+    row(CMP_LEGACY, "cmp-legacy")
         .aliases(&["cmp_legacy"])
         .linux("cmp_legacy")
         .xen("CMP_LEGACY")
