@@ -5,6 +5,7 @@
 
 mod command;
 mod component;
+mod emulator;
 mod link_check;
 mod report;
 mod step;
@@ -18,8 +19,9 @@ use anstyle::Style;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
-use crate::report::{Entry, Outcome, RED, Report, duration_text};
-use crate::step::{STEPS, Step};
+use crate::emulator::Emulators;
+use crate::report::{Entry, Outcome, RED, Report, YELLOW, duration_text};
+use crate::step::{NotPassed, STEPS, Step, Surroundings};
 use crate::tier::Tier;
 use crate::workspace::Workspace;
 
@@ -35,6 +37,8 @@ struct Cli {
 enum Task {
     /// Runs every test of the workspace: format, lints, documentation, tests, and the proof that pure crates need no std
     Test(TestArgs),
+    /// Sets up Bochs and QEMU, without root and into a folder of their own, and shows what there is
+    Emulators,
 }
 
 #[derive(Args)]
@@ -62,13 +66,20 @@ impl TestArgs {
         }
     }
 
-    fn is_left_out(&self, step: &Step) -> bool {
-        !self.only.is_empty() && !self.only.iter().any(|word| word == step.word)
+    /// Why the step is not run, if it is not: what `--only` names is asked for, whatever its tier.
+    fn why_not(&self, step: &Step) -> Option<String> {
+        let is_named = self.only.iter().any(|word| word == step.word);
+        match step.tier {
+            _ if is_named => None,
+            _ if !self.only.is_empty() => Some("left out by --only".to_owned()),
+            Some(tier) if !self.is_asked_for(tier) => Some(how_to_ask(tier)),
+            _ => None,
+        }
     }
 }
 
 fn main() -> ExitCode {
-    let Cli { task: Task::Test(args) } = Cli::parse();
+    let Cli { task } = Cli::parse();
     let workspace = match Workspace::discover() {
         Ok(workspace) => workspace,
         Err(error) => {
@@ -76,41 +87,65 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let report = test(&workspace, &args);
-    anstream::print!("\n{report}");
-    if report.has_failure() { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    let has_succeeded = match task {
+        Task::Test(args) => {
+            let report = test(&workspace, &args);
+            anstream::print!("\n{report}");
+            !report.has_failure()
+        }
+        Task::Emulators => emulators(&workspace),
+    };
+    if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs every step that `args` asks for, also after one has failed, so that one run shows all there is to mend.
 fn test(workspace: &Workspace, args: &TestArgs) -> Report {
+    let surroundings = Surroundings::new(workspace);
     let mut report = Report::new();
     for step in STEPS {
-        if args.is_left_out(step) {
-            report.add(Entry { word: step.word, outcome: Outcome::NotRun("left out by --only".to_owned()) });
-        } else {
-            report.add(Entry { word: step.word, outcome: run_step(workspace, step) });
-        }
+        let outcome = match args.why_not(step) {
+            Some(why) => Outcome::NotRun(why),
+            None => run_step(&surroundings, step),
+        };
+        report.add(Entry { word: step.word, outcome });
     }
     for tier in Tier::ALL {
-        let outcome = if args.is_asked_for(tier) {
-            Outcome::Skipped(tier.reason_to_skip().to_owned())
-        } else {
-            Outcome::NotRun(format!("ask with --{}", tier.word()))
-        };
+        let Some(why) = tier.why_without_steps() else { continue };
+        let outcome =
+            if args.is_asked_for(tier) { Outcome::Skipped(why.to_owned()) } else { Outcome::NotRun(how_to_ask(tier)) };
         report.add(Entry { word: tier.word(), outcome });
     }
     report
 }
 
-fn run_step(workspace: &Workspace, step: &Step) -> Outcome {
+/// Sets up the emulators and shows what there is; returns whether all are there.
+fn emulators(workspace: &Workspace) -> bool {
+    let emulators = Emulators::provide(workspace);
+    match emulators.bochs() {
+        Ok(bochs) => anstream::println!("{bochs}, {} CPU models\n  {}", bochs.models().len(), bochs.program()),
+        Err(missing) => anstream::println!("{YELLOW}Bochs: skipped{YELLOW:#}, because {missing}"),
+    }
+    match emulators.qemu() {
+        Ok(qemu) => anstream::println!("{qemu}\n  {}", qemu.program()),
+        Err(missing) => anstream::println!("{YELLOW}QEMU: skipped{YELLOW:#}, because {missing}"),
+    }
+    emulators.bochs().is_ok() && emulators.qemu().is_ok()
+}
+
+fn how_to_ask(tier: Tier) -> String {
+    format!("ask with --{}", tier.word())
+}
+
+fn run_step(surroundings: &Surroundings<'_>, step: &Step) -> Outcome {
     let bold = Style::new().bold();
     anstream::println!("\n{bold}== {}: {}{bold:#}", step.word, step.claim);
     let start = Instant::now();
-    let result = step.run(workspace);
+    let result = step.run(surroundings);
     let took = start.elapsed();
     let outcome = match result {
         Ok(()) => Outcome::Passed(took),
-        Err(error) => {
+        Err(NotPassed::Skipped(why)) => Outcome::Skipped(why),
+        Err(NotPassed::Failed(error)) => {
             anstream::println!("{RED}error{RED:#}: {error}");
             Outcome::Failed(took)
         }
@@ -125,7 +160,8 @@ mod tests {
     use clap::CommandFactory;
 
     fn parsed(words: &[&str]) -> TestArgs {
-        let Task::Test(args) = Cli::try_parse_from(["xtask", "test"].iter().chain(words)).unwrap().task;
+        let task = Cli::try_parse_from(["xtask", "test"].iter().chain(words)).unwrap().task;
+        let Task::Test(args) = task else { panic!("another task") };
         args
     }
 
@@ -140,17 +176,31 @@ mod tests {
         assert_eq!(error.kind(), clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand);
     }
 
+    fn run(words: &[&str]) -> Vec<&'static str> {
+        let args = parsed(words);
+        STEPS.iter().filter(|step| args.why_not(step).is_none()).map(|step| step.word).collect()
+    }
+
     #[test]
-    fn without_only_every_step_runs() {
-        let args = parsed(&[]);
-        assert!(STEPS.iter().all(|step| !args.is_left_out(step)));
+    fn without_arguments_every_step_outside_the_tiers_runs() {
+        let steps: Vec<&str> = STEPS.iter().filter(|step| step.tier.is_none()).map(|step| step.word).collect();
+        assert_eq!(run(&[]), steps);
+    }
+
+    #[test]
+    fn a_tier_adds_its_steps() {
+        let steps: Vec<&str> = STEPS.iter().map(|step| step.word).collect();
+        assert_eq!(run(&["--emulators", "--fuzz", "--tools"]), steps);
     }
 
     #[test]
     fn only_leaves_out_every_other_step() {
-        let args = parsed(&["--only", "fmt", "--only", "doc"]);
-        let run: Vec<&str> = STEPS.iter().filter(|step| !args.is_left_out(step)).map(|step| step.word).collect();
-        assert_eq!(run, ["fmt", "doc"]);
+        assert_eq!(run(&["--only", "fmt", "--only", "doc", "--emulators"]), ["fmt", "doc"]);
+    }
+
+    #[test]
+    fn only_reaches_into_a_tier() {
+        assert_eq!(run(&["--only", "bochs"]), ["bochs"]);
     }
 
     #[test]

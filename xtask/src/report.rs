@@ -8,7 +8,8 @@ use anstyle::{AnsiColor, Style};
 /// How a failure is marked.
 pub(crate) const RED: Style = AnsiColor::Red.on_default().bold();
 const GREEN: Style = AnsiColor::Green.on_default().bold();
-const YELLOW: Style = AnsiColor::Yellow.on_default();
+/// How what did not happen is marked.
+pub(crate) const YELLOW: Style = AnsiColor::Yellow.on_default();
 
 /// How a step or a tier came out.
 #[derive(Debug)]

@@ -1,10 +1,14 @@
 //! The steps of `cargo xtask test`, as one table.
 
+use std::cell::OnceCell;
+
 use thiserror::Error;
 
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
+use crate::emulator::{ClaimsError, Emulators, Missing};
 use crate::link_check::{self, LinkCheckError};
+use crate::tier::Tier;
 use crate::workspace::Workspace;
 
 /// One step.
@@ -13,12 +17,21 @@ pub(crate) struct Step {
     pub(crate) word: &'static str,
     /// What holds when the step passes.
     pub(crate) claim: &'static str,
+    /// The tier that has to be asked for; without one, the step is part of every run.
+    pub(crate) tier: Option<Tier>,
     work: Work,
 }
 
 enum Work {
     Cargo(CargoStep),
     LinkCheck,
+    Emulators(fn(&Emulators) -> Result<(), NotPassed>),
+}
+
+/// What steps work with. Emulators are set up when the first step wants them.
+pub(crate) struct Surroundings<'a> {
+    workspace: &'a Workspace,
+    emulators: OnceCell<Emulators>,
 }
 
 struct CargoStep {
@@ -40,6 +53,14 @@ enum Lock {
     Unread,
 }
 
+/// Why a step did not pass.
+#[derive(Debug)]
+pub(crate) enum NotPassed {
+    /// It could not run here, because of this.
+    Skipped(String),
+    Failed(StepError),
+}
+
 /// Why a step failed.
 #[derive(Debug, Error)]
 pub(crate) enum StepError {
@@ -49,6 +70,31 @@ pub(crate) enum StepError {
     Component(#[from] ComponentError),
     #[error(transparent)]
     LinkCheck(#[from] LinkCheckError),
+    #[error(transparent)]
+    Claims(#[from] ClaimsError),
+}
+
+impl<E: Into<StepError>> From<E> for NotPassed {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<&Missing> for NotPassed {
+    fn from(missing: &Missing) -> Self {
+        Self::Skipped(missing.to_string())
+    }
+}
+
+impl<'a> Surroundings<'a> {
+    /// The workspace and nothing else yet.
+    pub(crate) fn new(workspace: &'a Workspace) -> Self {
+        Self { workspace, emulators: OnceCell::new() }
+    }
+
+    fn emulators(&self) -> &Emulators {
+        self.emulators.get_or_init(|| Emulators::provide(self.workspace))
+    }
 }
 
 const NO_EXTRAS: CargoStep = CargoStep { args: &[], tail: &[], env: &[], lock: Lock::Kept, component: None };
@@ -58,6 +104,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         word: "fmt",
         claim: "every file is formatted",
+        tier: None,
         work: Work::Cargo(CargoStep {
             args: &["fmt", "--all", "--check"],
             lock: Lock::Unread,
@@ -68,6 +115,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         word: "clippy",
         claim: "no target has a warning",
+        tier: None,
         work: Work::Cargo(CargoStep {
             args: &["clippy", "--workspace", "--all-targets"],
             tail: &["-D", "warnings"],
@@ -78,6 +126,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         word: "doc",
         claim: "the documentation builds without a warning",
+        tier: None,
         work: Work::Cargo(CargoStep {
             args: &["doc", "--workspace", "--no-deps"],
             env: &[("RUSTDOCFLAGS", "-D warnings")],
@@ -87,14 +136,28 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         word: "test",
         claim: "every test passes, with overflow checks and debug assertions",
+        tier: None,
         work: Work::Cargo(CargoStep { args: &["test", "--workspace", "--no-fail-fast"], ..NO_EXTRAS }),
     },
     Step {
         word: "test-release",
         claim: "every test passes as optimised for users",
+        tier: None,
         work: Work::Cargo(CargoStep { args: &["test", "--workspace", "--no-fail-fast", "--release"], ..NO_EXTRAS }),
     },
-    Step { word: "link-check", claim: "the pure crates need no std", work: Work::LinkCheck },
+    Step { word: "link-check", claim: "the pure crates need no std", tier: None, work: Work::LinkCheck },
+    Step {
+        word: "bochs",
+        claim: "Bochs runs images on its models, and refuses or ends what does not run",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|emulators| Ok(emulators.bochs()?.check_claims()?)),
+    },
+    Step {
+        word: "qemu",
+        claim: "QEMU runs images, and refuses or ends what does not run",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|emulators| Ok(emulators.qemu()?.check_claims()?)),
+    },
 ];
 
 impl Step {
@@ -102,10 +165,11 @@ impl Step {
     ///
     /// # Errors
     /// When its claim does not hold, or something it needs is missing.
-    pub(crate) fn run(&self, workspace: &Workspace) -> Result<(), StepError> {
+    pub(crate) fn run(&self, surroundings: &Surroundings<'_>) -> Result<(), NotPassed> {
         match &self.work {
-            Work::Cargo(step) => step.run(workspace),
-            Work::LinkCheck => Ok(link_check::run(workspace)?),
+            Work::Cargo(step) => Ok(step.run(surroundings.workspace)?),
+            Work::LinkCheck => Ok(link_check::run(surroundings.workspace)?),
+            Work::Emulators(run) => run(surroundings.emulators()),
         }
     }
 }

@@ -3,7 +3,7 @@
 /// A group of tests that runs only when its word is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
-    /// Tests that boot something in an emulator.
+    /// Tests that boot something in an emulator, which is set up when it is missing.
     Emulators,
     /// Fuzzers, each for a short while.
     Fuzz,
@@ -24,12 +24,26 @@ impl Tier {
         }
     }
 
-    /// Why the tier is skipped although it was asked for.
-    pub(crate) const fn reason_to_skip(self) -> &'static str {
+    /// Why the tier has no steps, if it has none: the reason to skip it although it was asked for.
+    pub(crate) const fn why_without_steps(self) -> Option<&'static str> {
         match self {
-            Self::Emulators => "nothing in this tree needs an emulator yet",
-            Self::Fuzz => "nothing in this tree has a fuzzer yet",
-            Self::Tools => "nothing in this tree is compared with another tool yet",
+            Self::Emulators => None,
+            Self::Fuzz => Some("nothing in this tree has a fuzzer yet"),
+            Self::Tools => Some("nothing in this tree is compared with another tool yet"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::step::STEPS;
+
+    #[test]
+    fn a_tier_has_steps_or_a_reason() {
+        for tier in Tier::ALL {
+            let has_steps = STEPS.iter().any(|step| step.tier == Some(tier));
+            assert_eq!(tier.why_without_steps().is_none(), has_steps, "{tier:?}");
         }
     }
 }

@@ -1,0 +1,52 @@
+//! Which packages are unpacked for what, as one table.
+
+use super::version::Version;
+use super::{bochs, qemu};
+
+/// The Debian suites that are tried, in this order: testing moves on less than unstable, and the stable release of 2025
+/// (trixie) has QEMU but a Bochs that is too old.
+pub(crate) const SUITES: &[&str] = &["forky", "sid", "trixie"];
+
+/// Packages that are unpacked together, with all that they depend on, into a folder of their own.
+#[derive(Debug)]
+pub(crate) struct Set {
+    /// The word for it, also the name of its folder.
+    pub(crate) word: &'static str,
+    /// What it is, for people.
+    pub(crate) name: &'static str,
+    /// The program, under each name it goes by.
+    pub(crate) programs: &'static [&'static str],
+    /// The package whose version counts.
+    pub(crate) package: &'static str,
+    /// The oldest version that will do.
+    pub(crate) least: Version,
+    /// What else is unpacked.
+    pub(crate) more_packages: &'static [&'static str],
+}
+
+/// `bochs-term` is the display library that needs no display.
+pub(crate) const BOCHS: Set = Set {
+    word: "bochs",
+    name: "Bochs",
+    programs: &["bochs-bin", "bochs"],
+    package: "bochs",
+    least: bochs::LEAST,
+    more_packages: &["bochs-term"],
+};
+
+/// Only the system emulator of x86, without a display.
+pub(crate) const QEMU: Set = Set {
+    word: "qemu",
+    name: "QEMU",
+    programs: &["qemu-system-x86_64"],
+    package: "qemu-system-x86",
+    least: qemu::LEAST,
+    more_packages: &[],
+};
+
+impl Set {
+    /// What is asked of apt.
+    pub(crate) fn packages(&self) -> Vec<&'static str> {
+        std::iter::once(self.package).chain(self.more_packages.iter().copied()).collect()
+    }
+}

@@ -1,0 +1,83 @@
+//! A program to run: one on PATH, or one unpacked into a folder with all its libraries.
+
+use std::env;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::bounded::{self, End};
+
+/// Where Debian puts libraries of the architecture.
+const TRIPLET: &str = "x86_64-linux-gnu";
+
+/// The dynamic loader's file name.
+const LOADER: &str = "ld-linux-x86-64.so.2";
+
+/// How long a program may take to tell its version.
+const PROBE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A program and where it comes from.
+#[derive(Clone, Debug)]
+pub(crate) struct Program {
+    path: PathBuf,
+    /// The folder that packages were unpacked into, when the program is not the system's.
+    root: Option<PathBuf>,
+}
+
+impl Program {
+    /// The first program of this name on PATH.
+    pub(crate) fn installed(name: &str) -> Option<Self> {
+        let path = env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| is_program(path))?;
+        Some(Self { path, root: None })
+    }
+
+    /// The program of this name in a folder that packages were unpacked into.
+    pub(crate) fn unpacked(root: &Path, name: &str) -> Option<Self> {
+        let path = root.join("usr/bin").join(name);
+        is_program(&path).then(|| Self { path, root: Some(root.to_owned()) })
+    }
+
+    /// The folder that packages were unpacked into, when the program is not the system's.
+    pub(crate) fn root(&self) -> Option<&Path> {
+        self.root.as_deref()
+    }
+
+    /// The folder of the architecture's libraries under [`root`](Self::root).
+    pub(crate) fn library_dir(root: &Path) -> PathBuf {
+        root.join("usr/lib").join(TRIPLET)
+    }
+
+    /// The command that runs it, without arguments; see [`bounded`].
+    ///
+    /// An unpacked program runs under the loader it was unpacked with, because its libraries may want a newer libc than
+    /// the system's. Older Debian releases have loader and libc in `lib/`, newer ones in `usr/lib/`.
+    pub(crate) fn command(&self) -> Command {
+        let Some(root) = &self.root else { return bounded::command(&self.path) };
+        let dirs = [Self::library_dir(root), root.join("lib").join(TRIPLET)];
+        let loader = dirs.iter().map(|dir| dir.join(LOADER)).find(|path| path.exists());
+        let mut command = bounded::command(loader.unwrap_or_else(|| dirs[0].join(LOADER)));
+        let library_path = env::join_paths(&dirs).unwrap_or_default();
+        command.arg("--library-path").arg(library_path).arg(&self.path);
+        command
+    }
+}
+
+/// Runs a command that only tells something, and returns what it says; nothing when it cannot be started or stays.
+pub(crate) fn answer(command: Command) -> Option<String> {
+    let start = Instant::now();
+    let (end, text) = bounded::output(command, || start.elapsed() < PROBE_LIMIT).ok()?;
+    matches!(end, End::Exited(_)).then_some(text)
+}
+
+impl fmt::Display for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())
+    }
+}
+
+fn is_program(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+}
