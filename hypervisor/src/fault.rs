@@ -22,12 +22,20 @@ pub(crate) const NO_FAULT: u64 = u64::MAX;
 
 /// The vectors that recovery is for: exceptions that an instruction causes and that come before it is done. An NMI (2), a
 /// machine check (18), a debug trap (1) or a double fault (8) at the same place is none of its doing (SDM vol. 3A, table 6-1).
-pub(crate) const RECOVERABLE: u32 =
-    1 << 0 | 1 << 5 | 1 << 6 | 1 << 7 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 16 | 1 << 17 | 1 << 19 | 1 << 21;
+pub(crate) const RECOVERABLE: u32 = vectors(&[0, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19, 21]);
 
 /// The vectors with an error code (SDM vol. 3A, table 6-1; APM vol. 2, 8.2: 29 and 30 are AMD's).
-pub(crate) const WITH_ERROR_CODE: u32 =
-    1 << 8 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14 | 1 << 17 | 1 << 21 | 1 << 29 | 1 << 30;
+pub(crate) const WITH_ERROR_CODE: u32 = vectors(&[8, 10, 11, 12, 13, 14, 17, 21, 29, 30]);
+
+/// A set of vectors below 32, one bit each.
+const fn vectors(mut vectors: &[u8]) -> u32 {
+    let mut bits = 0;
+    while let [vector, rest @ ..] = vectors {
+        bits |= 1 << *vector;
+        vectors = rest;
+    }
+    bits
+}
 
 impl Fault {
     /// Reads what the trap handler left in R8: the vector in the high half, the error code in the low one.

@@ -9,11 +9,11 @@
 //!
 //! use selfsame_hypervisor::{Cpu, Outcome, Serial, program};
 //!
-//! fn main(_: &'static Cpu) -> Outcome {
+//! fn run(_: &'static Cpu) -> Outcome {
 //!     writeln!(Serial::com1(), "hello").map_or(Outcome::Failure, |()| Outcome::Success)
 //! }
 //!
-//! program!(main);
+//! program!(run);
 //! ```
 //!
 //! `cargo xtask` builds such programs with `--cfg bare` and profile `bare`; one ELF file is started by QEMU's `-kernel` (PVH)
@@ -29,6 +29,7 @@
 //! * A fault is recovered from where it can be expected ([`Fault`]). Any other trap ends the program with a report.
 #![no_std]
 #![cfg(target_arch = "x86_64")]
+#![cfg_attr(not(bare), allow(dead_code, reason = "on a host, nothing enters what the assembly does"))]
 
 #[cfg(not(bare))]
 extern crate std;

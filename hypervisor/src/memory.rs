@@ -42,7 +42,9 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len_bytes: usize) -> 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: c_int, len_bytes: usize) -> *mut u8 {
     // SAFETY: the caller's; the direction flag is clear by the ABI.
-    unsafe { asm!("rep stosb", inout("rcx") len_bytes => _, inout("rdi") to => _, in("eax") byte, options(nostack, preserves_flags)) };
+    unsafe {
+        asm!("rep stosb", inout("rcx") len_bytes => _, inout("rdi") to => _, in("eax") byte, options(nostack, preserves_flags));
+    };
     to
 }
 

@@ -54,7 +54,7 @@ pub unsafe fn write(index: u32, value: u64) -> Result<(), Fault> {
 ///
 /// # Safety
 ///
-/// As for [`write`].
+/// As for [`write()`].
 pub unsafe fn write_with_passcode(index: u32, value: u64, passcode: u32) -> Result<(), Fault> {
     let (low, high) = halves(value);
     // SAFETY: the caller's. Memory counts as touched: an MSR may change how it is seen.

@@ -6,19 +6,19 @@
 /// Built for a host, the program says what it is and fails.
 #[macro_export]
 macro_rules! program {
-    ($main:path) => {
+    ($run:path) => {
         #[cfg(bare)]
         const _: () = {
             #[expect(unsafe_code, reason = "UNSAFETY: the base calls this name, with this signature")]
             #[unsafe(no_mangle)]
             fn selfsame_program(cpu: &'static $crate::Cpu) -> $crate::Outcome {
-                $main(cpu)
+                $run(cpu)
             }
         };
 
         #[cfg(not(bare))]
         fn main() -> std::process::ExitCode {
-            const _: fn(&'static $crate::Cpu) -> $crate::Outcome = $main;
+            const _: fn(&'static $crate::Cpu) -> $crate::Outcome = $run;
             $crate::host_main()
         }
     };

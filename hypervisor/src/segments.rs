@@ -42,8 +42,16 @@ pub(crate) struct Segments {
 /// What LGDT and LIDT read.
 #[repr(C, packed)]
 pub(crate) struct TablePointer {
-    pub(crate) limit: u16,
-    pub(crate) base: u64,
+    limit: u16,
+    base: u64,
+}
+
+impl TablePointer {
+    /// Points at a whole table; none is longer than the 64 KiB that a limit can tell.
+    pub(crate) fn new<T>(table: *const T) -> Self {
+        const { assert!(size_of::<T>() - 1 <= u16::MAX as usize) };
+        Self { limit: u16::try_from(size_of::<T>() - 1).unwrap_or(u16::MAX), base: table.addr() as u64 }
+    }
 }
 
 impl Segments {
@@ -64,7 +72,7 @@ impl Segments {
         unsafe { *tss.get() = task_state(cpu.trap_stacks.each_ref().map(|stack| stack.top() as u64)) };
         // SAFETY: as above.
         unsafe { *gdt.get() = descriptors(tss.get().addr() as u64) };
-        let pointer = TablePointer { limit: 8 * GDT_LEN as u16 - 1, base: gdt.get().addr() as u64 };
+        let pointer = TablePointer::new(gdt.get());
         // SAFETY: the table is there for good. 3: the segments in use are the same in it.
         unsafe { asm!("lgdt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
         // SAFETY: the selector is that of the task state above.

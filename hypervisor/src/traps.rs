@@ -51,7 +51,7 @@ pub(crate) fn initialise() {
 /// The CPU's segments are loaded: the gates use their code segment and the task state's stacks.
 pub(crate) unsafe fn load() {
     let Some(gates) = IDT.get() else { return };
-    let pointer = TablePointer { limit: size_of_val(gates) as u16 - 1, base: gates.as_ptr().addr() as u64 };
+    let pointer = TablePointer::new(gates);
     // SAFETY: the table is there for good, and the caller's promise is what its gates need.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }
@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn only_double_faults_nmis_and_machine_checks_have_a_stack_alone() {
-        let alone: std::vec::Vec<u8> = (0..=255).filter(|&vector| TrapStack::of(vector) != TrapStack::Ordinary).collect();
+        let alone: std::vec::Vec<u8> =
+            (0..=255).filter(|&vector| TrapStack::of(vector) != TrapStack::Ordinary).collect();
         assert_eq!(alone, [2, 8, 18]);
     }
 }

@@ -84,6 +84,11 @@ impl Bochs {
         &self.models
     }
 
+    /// What it is, in one word: `bochs-3.1`.
+    pub(crate) fn word(&self) -> String {
+        format!("bochs-{}", self.version)
+    }
+
     /// Boots `disk_image` on `machine`, and returns what it wrote to COM1 once it has asked for the end by writing
     /// `Shutdown` to port 0x8900.
     ///
@@ -121,11 +126,8 @@ impl Bochs {
 
         *serial = Serial::from_bytes(&fs::read(folder.file("serial")).unwrap_or_default());
         // Until the log file is open, Bochs writes to its standard streams.
-        let log: Vec<LogLine> = [output, folder.file("log")]
-            .iter()
-            .flat_map(fs::read)
-            .flat_map(|bytes| log_lines(&bytes))
-            .collect();
+        let log: Vec<LogLine> =
+            [output, folder.file("log")].iter().flat_map(fs::read).flat_map(|bytes| log_lines(&bytes)).collect();
         judge(end, &log, limit)?;
         if serial.as_str().is_empty() { Err(Reason::NoSerial) } else { Ok(()) }
     }

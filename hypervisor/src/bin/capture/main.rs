@@ -19,13 +19,13 @@ use selfsame_hypervisor::{Cpu, MAX_CPUS, Outcome, Published, Serial, program, st
 use crate::sections::Rows;
 use crate::survey::{Survey, SurveyError};
 
-program!(main);
+program!(run);
 
 /// By CPU; those that are not there stay empty.
 static SURVEYS: [Published<Result<Survey, SurveyError>>; MAX_CPUS] = [const { Published::new() }; MAX_CPUS];
 
 /// Surveys one CPU after the other: the threads of a core may share masking MSRs, which a survey changes for a moment.
-fn main(boot_cpu: &'static Cpu) -> Outcome {
+fn run(boot_cpu: &'static Cpu) -> Outcome {
     survey(boot_cpu);
     // Emulators number their CPUs without gaps, from the boot CPU's 0.
     for apic_id in 1..MAX_CPUS {

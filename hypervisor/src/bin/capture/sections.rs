@@ -118,7 +118,10 @@ mod tests {
             let value = proptest::option::of(1_u32..3);
             value.prop_map(move |value| Some(Statement::Leaf(leaf, subleaf, Regs::new(0, 0, 0, value?))))
         };
-        let msr = |index| proptest::option::of(proptest::option::of(0_u64..2)).prop_map(move |value| Some(Statement::Msr(index, value?)));
+        let msr = |index| {
+            proptest::option::of(proptest::option::of(0_u64..2))
+                .prop_map(move |value| Some(Statement::Msr(index, value?)))
+        };
         let rows = (leaf(2, None), leaf(4, Some(0)), leaf(4, Some(1)), leaf(7, Some(0)), msr(0xce), msr(0x10a));
         let cpu = rows.prop_map(|(a, b, c, d, e, f)| {
             let first = [Statement::Leaf(0, None, VENDOR), Statement::Leaf(1, None, Regs::new(0x806f8, 0, 0, 1))];
@@ -144,7 +147,9 @@ mod tests {
 
     #[test]
     fn sets_are_spelled_as_ranges() {
-        for (bits, text) in [(0b1, "0"), (0b11, "0-1"), (0b101, "0,2"), (0b1111, "0-3"), (0b1011, "0-1,3"), (0b1000, "3")] {
+        for (bits, text) in
+            [(0b1, "0"), (0b11, "0-1"), (0b101, "0,2"), (0b1111, "0-3"), (0b1011, "0-1,3"), (0b1000, "3")]
+        {
             assert_eq!(Set(bits).spelled().as_str(), text);
         }
     }
