@@ -83,7 +83,7 @@ impl Payload {
     fn capture(&self, bochs: &Bochs, row: &Row) -> Result<String, Failure> {
         let machine = Machine { add: row.add, remove: row.remove, cpus: CPUS, ..Machine::new(row.model) };
         let mut dump = parsed(&bochs.run(&self.0.image, &machine, LIMIT)?)?;
-        name(&mut dump, bochs, row);
+        name(&mut dump, bochs.word(), row);
         Ok(write_capture(&dump))
     }
 
@@ -114,10 +114,10 @@ fn parsed(serial: &Serial) -> Result<Dump, Failure> {
 }
 
 /// Writes into the dump what it is of.
-fn name(dump: &mut Dump, bochs: &Bochs, row: &Row) {
+fn name(dump: &mut Dump, emulator: String, row: &Row) {
     dump.name = row.name.to_owned();
     let words = [
-        (EMULATOR, bochs.word()),
+        (EMULATOR, emulator),
         ("model", row.model.to_owned()),
         ("added", row.add.join(",")),
         ("removed", row.remove.join(",")),
@@ -207,5 +207,55 @@ fn for_each(rows: &[&Row], work: impl Fn(&Row) -> Result<(), Failure> + Sync) ->
     match failed.into_inner() {
         0 => Ok(()),
         failed => Err(CaptureModelsError::Failed { failed, all }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRINTED: &str = "selfsame 1 capture\nname unnamed\nsource cpuid\ncontext levelling=none\ncpu 0\n\
+                           leaf 00000000 --  00000001 756e6547 6c65746e 49656e69\nend a6491785\n";
+
+    #[test]
+    fn a_capture_tells_what_it_is_of_before_what_the_payload_says() {
+        let mut dump = parsed(&Serial::from_bytes(PRINTED.as_bytes())).unwrap();
+        let row =
+            Row { add: &["cet", "pku"], ..Row { name: "zen", folder: "amd", model: "ryzen", add: &[], remove: &[] } };
+        name(&mut dump, "bochs-3.1".to_owned(), &row);
+        let capture = write_capture(&dump);
+        assert!(
+            capture.contains("\nname zen\n")
+                && capture.contains("\ncontext emulator=bochs-3.1 model=ryzen added=cet,pku levelling=none\n"),
+            "{capture}"
+        );
+        assert_eq!(row.file(Path::new("fixtures")), Path::new("fixtures/amd/zen.capture"));
+    }
+
+    #[test]
+    fn what_is_not_in_the_one_form_of_captures_is_refused() {
+        let commented = PRINTED.replace("cpu 0\n", "cpu 0 # the only one\n").replace("a6491785", "9531fc55");
+        assert!(matches!(parsed(&Serial::from_bytes(commented.as_bytes())), Err(Failure::OtherForm { .. })));
+        let cut = PRINTED.replace("end a6491785\n", "");
+        assert!(matches!(parsed(&Serial::from_bytes(cut.as_bytes())), Err(Failure::NoCapture { .. })));
+    }
+
+    #[test]
+    fn every_row_is_worked_on_and_the_failed_are_counted() {
+        let rows: Vec<&Row> = ROWS.iter().collect();
+        let done = Mutex::new(Vec::new());
+        let result = for_each(&rows, |row| {
+            done.lock().unwrap().push(row.name);
+            if row.folder == "old" { Err(Failure::SecondDiffers) } else { Ok(()) }
+        });
+        let old = ROWS.iter().filter(|row| row.folder == "old").count();
+        assert!(
+            matches!(result, Err(CaptureModelsError::Failed { failed, all }) if (failed, all) == (old, ROWS.len()))
+        );
+        let mut done = done.into_inner().unwrap();
+        let mut names: Vec<_> = ROWS.iter().map(|row| row.name).collect();
+        done.sort_unstable();
+        names.sort_unstable();
+        assert_eq!(done, names);
     }
 }
