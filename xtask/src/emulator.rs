@@ -1,8 +1,8 @@
 //! Emulators: other CPUs than this machine's, which run images in ring 0.
 //!
-//! [`Emulators::find`] looks for what is there, [`Emulators::provide`] also sets up what is missing, and both give a
-//! value that has each emulator or the reason why not. An emulator runs an image on a [`Machine`] and returns what it
-//! wrote to its first serial port; the image ends the run itself, and tells by its last line how it came out.
+//! [`Emulators::provide`] looks for what is there, sets up what is missing, and gives a value that has each emulator or
+//! the reason why not. An emulator runs an image on a [`Machine`] and returns what it wrote to its first serial port;
+//! the image ends the run itself, and tells by its last line how it came out.
 //!
 //! ```ignore
 //! let emulators = Emulators::provide(workspace);
@@ -16,6 +16,11 @@
 //! ```
 //!
 //! Runs share nothing, so that as many may go at once as there are processors.
+//!
+//! What is on PATH and new enough is used. Otherwise Debian packages are unpacked below the target folder, or in the
+//! folder that `SELFSAME_EMULATORS` names; nothing else of the system is touched. `SELFSAME_DEBIAN_MIRROR` names
+//! another mirror than the one of this machine's apt, and with `CARGO_NET_OFFLINE` nothing is fetched. The packages are
+//! rows of a table, `emulator/packages.rs`.
 
 mod apt;
 mod bochs;
@@ -91,13 +96,8 @@ trait Emulator: Sized {
 }
 
 impl Emulators {
-    /// Looks for emulators on PATH and in the folder, and sets up nothing.
-    pub(crate) fn find(workspace: &Workspace) -> Self {
-        let place = Place::of(workspace);
-        Self { bochs: place.find(), qemu: place.find() }
-    }
-
-    /// Looks for emulators, and sets up what is missing, which takes half a minute and a network.
+    /// Looks for emulators on PATH and in the folder, and sets up what is missing, which takes half a minute and a
+    /// network.
     pub(crate) fn provide(workspace: &Workspace) -> Self {
         let place = Place::of(workspace);
         let mut installer = None;

@@ -2,6 +2,8 @@
 //!
 //! `cargo xtask test` runs every step of [`step::STEPS`] and says at the end what passed, what failed and what was not
 //! run and why. A step is one row of that table.
+//!
+//! `cargo xtask emulators` sets up what runs other CPUs than this machine's; see [`emulator`].
 
 mod bare;
 mod base;
@@ -44,6 +46,10 @@ enum Task {
     /// Runs every test of the workspace: format, lints, documentation, tests, and the proof that pure crates need no std
     Test(TestArgs),
     /// Sets up Bochs and QEMU, without root and into a folder of their own, and shows what there is
+    ///
+    /// What is on PATH and new enough is used as it is. Otherwise Debian packages are unpacked below the target folder,
+    /// or in the folder that SELFSAME_EMULATORS names, which several clones may share. They come from the mirror of
+    /// this machine's apt, or from the one that SELFSAME_DEBIAN_MIRROR names. The status is 1 when one is missing.
     Emulators,
     /// Boots the capture payload on CPU models of Bochs, and writes what it captures
     CaptureModels(CaptureModelsArgs),

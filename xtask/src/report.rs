@@ -92,10 +92,14 @@ impl fmt::Display for Report {
         let total = duration_text(total);
         let failed: Vec<&str> = self.failed().collect();
         if failed.is_empty() {
-            writeln!(f, "{GREEN}passed{GREEN:#}: {ran} of {ran} steps in {total}")
+            write!(f, "{GREEN}passed{GREEN:#}: {ran} of {ran} steps in {total}")?;
         } else {
             let count = failed.len();
-            writeln!(f, "{RED}FAILED{RED:#}: {count} of {ran} steps in {total}: {}", failed.join(", "))
+            write!(f, "{RED}FAILED{RED:#}: {count} of {ran} steps in {total}: {}", failed.join(", "))?;
+        }
+        match self.entries.iter().filter(|entry| matches!(entry.outcome, Outcome::Skipped(_))).count() {
+            0 => writeln!(f),
+            skipped => writeln!(f, "; {YELLOW}{skipped} skipped{YELLOW:#}"),
         }
     }
 }
@@ -142,7 +146,7 @@ mod tests {
              clippy  FAILED         1.0 s\n\
              not run: doc (left out by --only)\n\
              fuzz: skipped, because there is no fuzzer\n\
-             FAILED: 1 of 2 steps in 2.0 s: clippy\n"
+             FAILED: 1 of 2 steps in 2.0 s: clippy; 1 skipped\n"
         );
     }
 

@@ -12,9 +12,8 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use super::bounded::{self, End};
+use super::bounded::{self, End, answer};
 use super::phase::Phase;
-use super::program::answer;
 use super::version::Version;
 
 /// The keys of every suite that is tried.
@@ -22,6 +21,9 @@ pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg
 
 /// How long nothing may come. It bounds what apt's own time limit does not, the look-up of names above all.
 const PATIENCE: Duration = Duration::from_secs(25);
+
+/// How long the choice of packages may take, for which nothing comes.
+const CHOICE_LIMIT: Duration = Duration::from_secs(120);
 
 /// How often what has come is measured.
 const MEASURE: Duration = Duration::from_millis(100);
@@ -45,7 +47,13 @@ pub(crate) struct Plan {
 pub(crate) enum AptError {
     #[error("nothing came for {} s", PATIENCE.as_secs())]
     Stalled,
-    /// Its own errors.
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("the mirror has no such suite")]
+    NoSuite,
+    #[error("{KEYRING} lacks its key; upgrade the package debian-archive-keyring")]
+    UnknownKey,
+    /// Other errors of its own.
     #[error("{}", .0.join("; "))]
     Refused(Vec<String>),
     #[error("apt cannot be started: {0}")]
@@ -55,16 +63,25 @@ pub(crate) enum AptError {
 }
 
 impl AptError {
+    /// The error behind what apt wrote before it gave up.
+    fn of(text: &str) -> Self {
+        let errors = || text.lines().filter_map(|line| line.strip_prefix("E: ")).map(str::trim);
+        // This is the first file of all.
+        let unreachable = errors().find(|line| line.contains("Failed to fetch") && line.contains("/InRelease"));
+        if let Some(line) = unreachable {
+            Self::Unreachable(line.to_owned())
+        } else if text.contains("NO_PUBKEY") {
+            Self::UnknownKey
+        } else if errors().any(|line| line.contains("does not have a Release file")) {
+            Self::NoSuite
+        } else {
+            Self::Refused(errors().map(str::to_owned).collect())
+        }
+    }
+
     /// Returns whether the mirror could not be reached, so that no other suite is worth a trial.
     pub(crate) fn is_unreachable(&self) -> bool {
-        match self {
-            Self::Stalled => true,
-            // InRelease is the first file of all; a mirror without the suite is told in other words.
-            Self::Refused(lines) => {
-                lines.iter().any(|line| line.contains("Failed to fetch") && line.contains("/InRelease"))
-            }
-            Self::NotStarted(_) | Self::File { .. } => false,
-        }
+        matches!(self, Self::Stalled | Self::Unreachable(_))
     }
 }
 
@@ -93,7 +110,7 @@ impl Apt {
     pub(crate) fn update(&self, phase: &Phase) -> Result<(), AptError> {
         let mut command = self.command("apt-get");
         command.args(["-qq", "update"]);
-        run(command, &self.dir.join("lists"), phase).map(drop)
+        fetch(command, &self.dir.join("lists"), phase)
     }
 
     /// The version of a package that would be installed, if the suite has the package.
@@ -108,12 +125,14 @@ impl Apt {
     ///
     /// # Errors
     /// When the suite lacks one of them.
-    pub(crate) fn plan(&self, packages: &[&str], phase: &Phase) -> Result<Plan, AptError> {
+    pub(crate) fn plan(&self, packages: &[&str]) -> Result<Plan, AptError> {
         let mut command = self.command("apt-get");
         // With an empty folder for archives, those that are there are named too.
         let no_archives = format!("Dir::Cache::archives={}", self.dir.join("empty").display());
         command.args(["-qq", "--print-uris", "-o", &no_archives, "install"]).args(packages);
-        Ok(Plan::read(&run(command, &self.dir.join("lists"), phase)?, &self.archives_dir()))
+        let start = Instant::now();
+        let text = run(command, || start.elapsed() < CHOICE_LIMIT)?;
+        Ok(Plan::read(&text, &self.archives_dir()))
     }
 
     /// Downloads what is planned for `packages` and not there yet.
@@ -123,7 +142,7 @@ impl Apt {
     pub(crate) fn download(&self, packages: &[&str], phase: &Phase) -> Result<(), AptError> {
         let mut command = self.command("apt-get");
         command.args(["-qq", "--download-only", "install"]).args(packages);
-        run(command, &self.archives_dir(), phase).map(drop)
+        fetch(command, &self.archives_dir(), phase)
     }
 
     fn archives_dir(&self) -> PathBuf {
@@ -137,8 +156,17 @@ impl Apt {
     }
 }
 
-/// Runs apt as long as `dir` grows, shows how far it is, and returns what apt said.
-fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> {
+/// Runs apt as long as `has_patience`, and returns what it said.
+fn run(command: Command, has_patience: impl FnMut() -> bool) -> Result<String, AptError> {
+    match bounded::output(command, has_patience).map_err(AptError::NotStarted)? {
+        (End::Exited(status), text) if status.success() => Ok(text),
+        (End::Exited(_), text) => Err(AptError::of(&text)),
+        (End::Killed, _) => Err(AptError::Stalled),
+    }
+}
+
+/// Runs apt as long as `dir` grows, and shows how far it is.
+fn fetch(command: Command, dir: &Path, phase: &Phase) -> Result<(), AptError> {
     let len_before = len_bytes(dir);
     let (mut len, mut grown, mut measured) = (len_before, Instant::now(), Instant::now());
     let has_patience = || {
@@ -152,23 +180,13 @@ fn run(command: Command, dir: &Path, phase: &Phase) -> Result<String, AptError> 
         }
         grown.elapsed() < PATIENCE
     };
-    match bounded::output(command, has_patience).map_err(AptError::NotStarted)? {
-        (End::Exited(status), text) if status.success() => Ok(text),
-        (End::Exited(_), text) => Err(AptError::Refused(errors(&text))),
-        (End::Killed, _) => Err(AptError::Stalled),
-    }
+    run(command, has_patience).map(drop)
 }
 
 /// The bytes in the files of a folder and of its `partial`.
 fn len_bytes(dir: &Path) -> u64 {
     let entries = [dir.to_owned(), dir.join("partial")].into_iter().flat_map(fs::read_dir).flatten().flatten();
     entries.flat_map(|entry| entry.metadata()).filter(|file| file.is_file()).map(|file| file.len()).sum()
-}
-
-/// What apt says went wrong: its errors, and the warnings that tell about a key.
-fn errors(text: &str) -> Vec<String> {
-    let is_told = |line: &&str| line.starts_with("E: ") || line.contains("NO_PUBKEY");
-    text.lines().filter(is_told).map(|line| line.get(3..).unwrap_or(line).trim().to_owned()).collect()
 }
 
 /// A version of Debian, `[EPOCH:]UPSTREAM[-REVISION]`.
@@ -260,26 +278,26 @@ mod tests {
     }
 
     #[test]
-    fn only_a_mirror_that_cannot_be_reached_ends_the_search() {
-        let refused = |line: &str| AptError::Refused(errors(line));
-        let unreachable =
-            "E: Failed to fetch http://127.0.0.1:9/debian/dists/forky/InRelease  Could not connect to 127.0.0.1:9";
-        let no_suite = "E: The repository 'http://mirror/debian forky Release' does not have a Release file.";
-        let no_package = "E: Failed to fetch http://mirror/debian/pool/b.deb  404  Not Found";
-        assert!(AptError::Stalled.is_unreachable() && refused(unreachable).is_unreachable());
-        assert!(!refused(no_suite).is_unreachable() && !refused(no_package).is_unreachable());
+    fn errors_of_apt_are_told_apart() {
+        let unreachable = "E: Failed to fetch http://mirror/dists/forky/InRelease  Could not connect to mirror:80\n\
+                           E: Some index files failed to download.\n";
+        let told = "Failed to fetch http://mirror/dists/forky/InRelease  Could not connect to mirror:80";
+        assert!(matches!(AptError::of(unreachable), AptError::Unreachable(line) if line == told));
+        let no_suite = "E: The repository 'http://mirror forky Release' does not have a Release file.\n";
+        assert!(matches!(AptError::of(no_suite), AptError::NoSuite));
+        let unknown_key = "W: GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131\n\
+                           E: The repository 'http://mirror forky InRelease' is not signed.\n";
+        assert!(matches!(AptError::of(unknown_key), AptError::UnknownKey));
+        let gone = "E: Failed to fetch http://mirror/pool/b.deb  404  Not Found\n";
+        let told = "Failed to fetch http://mirror/pool/b.deb  404  Not Found";
+        assert!(matches!(AptError::of(gone), AptError::Refused(lines) if lines == [told]));
     }
 
     #[test]
-    fn an_unknown_key_is_told() {
-        let text = "W: GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131\n\
-                    W: something else\nE: The repository 'http://mirror forky InRelease' is not signed.\n";
-        assert_eq!(
-            errors(text),
-            [
-                "GPG error: http://mirror forky InRelease: NO_PUBKEY 6ED0E7B82643E131",
-                "The repository 'http://mirror forky InRelease' is not signed."
-            ]
-        );
+    fn only_a_mirror_that_cannot_be_reached_ends_the_search() {
+        let (unreachable, refused) = (AptError::Unreachable(String::new()), AptError::Refused(Vec::new()));
+        assert!(AptError::Stalled.is_unreachable() && unreachable.is_unreachable());
+        assert!(!AptError::NoSuite.is_unreachable() && !AptError::UnknownKey.is_unreachable());
+        assert!(!refused.is_unreachable());
     }
 }

@@ -1,15 +1,17 @@
 //! Bochs: runs a disk image on one of its CPU models.
 
+mod log;
+
 use std::fmt::{self, Write};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::bounded::{Bounded, End};
+use super::bounded::{self, answer};
 use super::machine::Machine;
 use super::packages::Set;
-use super::program::{Program, answer};
+use super::program::Program;
 use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;
@@ -22,14 +24,8 @@ pub(crate) const LEAST: Version = Version { major: 3, minor: 1 };
 /// The disk geometry that Bochs finds by itself: whole cylinders of 16 heads with 63 sectors of 512 bytes.
 const CYLINDER_BYTES: u64 = 16 * 63 * 512;
 
-/// How many of the emulator's own lines an error shows.
-const LOG_LINES: usize = 4;
-
-/// What Bochs says when an image asks for the end; to Bochs that is a panic like any other.
-/// How Bochs marks a panic.
-const PANIC: &str = ">>PANIC<< ";
-
-const SHUTDOWN: &str = "Shutdown port: shutdown requested";
+/// How often the log is looked at while the image runs.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A Bochs that can run images.
 #[derive(Debug)]
@@ -61,7 +57,8 @@ impl Emulator for Bochs {
         let mut command = Self::command(&self.program);
         // The second directive is an error on purpose: it ends Bochs where it would start.
         command.args(["-n", "-q", "display_library: term", "cpu: model=."]);
-        let has_term = answer(command).is_some_and(|text| text.contains(PANIC) && !text.contains("display library"));
+        let has_term =
+            answer(command).is_some_and(|text| text.contains(log::PANIC) && !text.contains("display library"));
         (!has_term).then_some("the display library `term`")
     }
 }
@@ -96,7 +93,7 @@ impl Bochs {
     /// image on one machine give the same bytes.
     ///
     /// # Errors
-    /// When Bochs refuses the machine, the image does not end within `limit`, or nothing came out.
+    /// When Bochs refuses the machine, the image faults for good or does not end within `limit`, or nothing came out.
     pub(crate) fn run(&self, disk_image: &Path, machine: &Machine<'_>, limit: Duration) -> Result<Serial, RunError> {
         let mut serial = Serial::default();
         match self.run_to(&mut serial, disk_image, machine, limit) {
@@ -116,19 +113,24 @@ impl Bochs {
         folder.copy_in(disk_image, "disk.img", CYLINDER_BYTES).map_err(file_reason(disk_image))?;
         let control = folder.file("control");
         fs::write(&control, run_control(machine)).map_err(file_reason(&control))?;
-        let output = folder.file("output");
-        let stream = fs::File::create_new(&output).map_err(file_reason(&output))?;
         let mut command = Self::command(&self.program);
         command.args(["-q", "-f", "control"]).current_dir(folder.path());
-        command.stderr(stream.try_clone().map_err(file_reason(&output))?).stdout(stream);
+        let log = folder.file("log");
+        let (start, mut looked) = (Instant::now(), Instant::now());
+        let has_patience = || {
+            let is_time_to_look = looked.elapsed() >= LOOK;
+            if is_time_to_look {
+                looked = Instant::now();
+            }
+            start.elapsed() < limit && !(is_time_to_look && log::ends_in_triple_fault(&log))
+        };
         let not_started = |source| Reason::NotStarted { program: self.program.to_string(), source };
-        let end = Bounded::start(command).map_err(not_started)?.wait(limit).map_err(not_started)?;
+        let (end, said) = bounded::output(command, has_patience).map_err(not_started)?;
 
         *serial = Serial::from_bytes(&fs::read(folder.file("serial")).unwrap_or_default());
         // Until the log file is open, Bochs writes to its standard streams.
-        let log: Vec<LogLine> =
-            [output, folder.file("log")].iter().flat_map(fs::read).flat_map(|bytes| log_lines(&bytes)).collect();
-        judge(end, &log, limit)?;
+        let logged = fs::read(&log).unwrap_or_default();
+        log::judge(end, &(said + &String::from_utf8_lossy(&logged)), limit)?;
         if serial.as_str().is_empty() { Err(Reason::NoSerial) } else { Ok(()) }
     }
 
@@ -142,52 +144,6 @@ impl Bochs {
         }
         command
     }
-}
-
-/// What a run came to, by its log: the process's own status is 1 in every case.
-fn judge(end: End, log: &[LogLine], limit: Duration) -> Result<(), Reason> {
-    let panics = panics(log);
-    let warnings = || tail(log.iter().filter(|line| line.level != 'i').map(|line| line.text.clone()).collect());
-    match end {
-        _ if !panics.is_empty() => Err(Reason::Panic(panics)),
-        End::Killed => Err(Reason::TimeLimit { limit, log: warnings() }),
-        End::Exited(_) if log.iter().any(|line| line.text.contains(SHUTDOWN)) => Ok(()),
-        End::Exited(status) => Err(Reason::Ended { status, log: warnings() }),
-    }
-}
-
-/// One line of Bochs's log, `TICKS LEVEL [UNIT] TEXT` without the blanks: `00004429894w[CPU0  ] HLT with IF=0`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct LogLine {
-    /// `p` for a panic, `e` for an error, `w` for a warning, `i` for information.
-    level: char,
-    text: String,
-}
-
-impl LogLine {
-    fn parse(line: &str) -> Option<Self> {
-        let (head, text) = line.split_once(']')?;
-        let (ticks, unit) = head.split_once('[')?;
-        let level = ticks.trim_start_matches(|c: char| c.is_ascii_digit());
-        let text = format!("{} {}", unit.trim(), text.trim()).trim().to_owned();
-        Some(Self { level: level.parse().ok()?, text })
-    }
-}
-
-fn log_lines(bytes: &[u8]) -> Vec<LogLine> {
-    String::from_utf8_lossy(bytes).lines().filter_map(LogLine::parse).collect()
-}
-
-/// The panics that are no ends asked for, each after the error that led to it, if the line before it is one.
-fn panics(log: &[LogLine]) -> Vec<String> {
-    let before = std::iter::once(None).chain(log.iter().map(Some));
-    let pairs = before.zip(log).filter(|(_, line)| line.level == 'p' && !line.text.contains(SHUTDOWN));
-    let both = pairs.flat_map(|(before, line)| [before.filter(|line| line.level == 'e'), Some(line)]);
-    tail(both.flatten().map(|line| line.text.replace(PANIC, "")).collect())
-}
-
-fn tail(mut lines: Vec<String>) -> Vec<String> {
-    lines.split_off(lines.len().saturating_sub(LOG_LINES))
 }
 
 /// The lines of the banner, between two lines of `=`, in one.
@@ -239,44 +195,6 @@ clock: sync=none, time0=1700000000
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::ExitStatusExt;
-    use std::process::ExitStatus;
-
-    fn ended() -> End {
-        End::Exited(ExitStatus::from_raw(0x100))
-    }
-
-    fn judged(end: End, log: &str) -> Result<(), Reason> {
-        judge(end, &log_lines(log.as_bytes()), Duration::from_secs(1))
-    }
-
-    #[test]
-    fn an_end_that_the_image_asked_for_is_no_panic() {
-        assert!(judged(ended(), "00004436765p[UNMAP ] >>PANIC<< Shutdown port: shutdown requested\n").is_ok());
-    }
-
-    #[test]
-    fn a_panic_is_told_with_the_error_before_it() {
-        let log = "00000000000e[      ] control:5: detection enabled\n\
-                   00000000000i[      ] lt_dlhandle is 0x5\n\
-                   00000000000e[      ] control:1: wrong value for parameter 'model'\n\
-                   00000000000p[      ] >>PANIC<< control:1: cpu directive malformed.\n";
-        let Err(Reason::Panic(lines)) = judged(ended(), log) else { panic!("no panic") };
-        assert_eq!(lines, ["control:1: wrong value for parameter 'model'", "control:1: cpu directive malformed."]);
-    }
-
-    #[test]
-    fn an_end_that_nobody_asked_for_is_an_error() {
-        assert!(matches!(judged(ended(), ""), Err(Reason::Ended { .. })));
-    }
-
-    #[test]
-    fn what_is_killed_tells_its_warnings() {
-        let log = "00004428143i[CPU0  ] | CR3=0x00000000\n\
-                   00004428143w[CPU0  ] exception(): 3rd (13) exception with no resolution\n";
-        let Err(Reason::TimeLimit { log, .. }) = judged(End::Killed, log) else { panic!("no time limit") };
-        assert_eq!(log, ["CPU0 exception(): 3rd (13) exception with no resolution"]);
-    }
 
     #[test]
     fn the_banner_is_what_stands_between_the_bars() {

@@ -2,8 +2,10 @@
 //!
 //! It ends when its work is done, when the caller's patience is over, when the value is dropped (also by a panic), and
 //! when this process ends in whatever way: the kernel kills it then, which `setpriv` of util-linux arranges. Bochs
-//! needs that, for it catches SIGTERM and stays, and neither a halted guest nor a triple fault ends it.
+//! needs that, for it catches SIGTERM and stays, and neither a halted guest nor a triple fault ends it. A wrapper such
+//! as `timeout` would not do: it dies alone when it is killed.
 
+use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
@@ -18,6 +20,9 @@ pub(crate) struct Bounded {
     child: Child,
 }
 
+/// How long a program may take to answer a question.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
 /// How a process came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
@@ -28,7 +33,7 @@ pub(crate) enum End {
 }
 
 /// A command for `program` that the kernel kills together with the thread that starts it.
-pub(crate) fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command
@@ -52,6 +57,13 @@ pub(crate) fn output(mut command: Command, has_patience: impl FnMut() -> bool) -
         let text = text.join().unwrap_or_else(|cause| std::panic::resume_unwind(cause))?;
         Ok((end, text))
     })
+}
+
+/// Runs what [`command`] made to tell something, and returns what it says; nothing when it cannot be started or stays.
+pub(crate) fn answer(command: Command) -> Option<String> {
+    let start = Instant::now();
+    let (end, text) = output(command, || start.elapsed() < ANSWER_LIMIT).ok()?;
+    matches!(end, End::Exited(_)).then_some(text)
 }
 
 impl Bounded {

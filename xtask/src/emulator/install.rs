@@ -14,10 +14,10 @@ use rustix::io::Errno;
 use thiserror::Error;
 
 use super::apt::{Apt, AptError, KEYRING};
-use super::bounded::{self, Bounded, End};
+use super::bounded::{self, Bounded, End, answer};
 use super::packages::{SUITES, Set};
 use super::phase::Phase;
-use super::program::{Program, answer};
+use super::program::Program;
 use super::version::Version;
 use crate::workspace::is_offline;
 
@@ -29,6 +29,16 @@ const DEFAULT_MIRROR: &str = "http://deb.debian.org/debian";
 
 /// How long unpacking one package may take.
 const UNPACK_LIMIT: Duration = Duration::from_secs(120);
+
+/// The programs without which nothing can be set up, each with what to do where it is missing.
+const NEEDED: &[(&str, &str)] = &[
+    ("setpriv", "install util-linux"),
+    ("apt-get", OTHER_MEANS),
+    ("apt-cache", OTHER_MEANS),
+    ("dpkg-deb", OTHER_MEANS),
+];
+
+const OTHER_MEANS: &str = "install the emulator by other means and put it on PATH";
 
 /// Sets up packages in one folder; nobody else does while this value lives.
 #[derive(Debug)]
@@ -48,17 +58,21 @@ pub(crate) struct Installer {
 pub(crate) enum InstallError {
     #[error("CARGO_NET_OFFLINE is set; run `cargo xtask emulators` once without it")]
     Offline,
-    #[error("the packages are for Linux on x86-64; install it by other means and put it on PATH")]
+    #[error("the packages are for Linux on x86-64; {OTHER_MEANS}")]
     OtherMachine,
-    #[error("`{0}` is not on PATH; install it, or put the emulator itself on PATH")]
-    NoProgram(&'static str),
+    #[error("`{name}` is not on PATH; {remedy}")]
+    NoProgram { name: &'static str, remedy: &'static str },
     #[error("{KEYRING} is missing; install the package debian-archive-keyring")]
     NoKeyring,
     #[error(
-        "{mirror} cannot be reached: {why}; connect to the network, set http_proxy, or name a Debian mirror in {MIRROR_VARIABLE}"
+        "{mirror} cannot be reached: {why}; connect to the network, set http_proxy, or name a Debian mirror in \
+         {MIRROR_VARIABLE}"
     )]
     Unreachable { mirror: String, why: String },
-    #[error("no suite of {mirror} has it ({}); put the emulator itself on PATH, or name another Debian mirror in {MIRROR_VARIABLE}", .refusals.join("; "))]
+    #[error(
+        "no suite of {mirror} has it ({}); {OTHER_MEANS}, or name another Debian mirror in {MIRROR_VARIABLE}",
+        .refusals.join("; ")
+    )]
     NoSuite { mirror: String, refusals: Vec<String> },
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -93,19 +107,16 @@ impl Installer {
         if !cfg!(all(target_os = "linux", target_arch = "x86_64")) {
             return Err(InstallError::OtherMachine);
         }
-        if let Some(&name) =
-            ["setpriv", "apt-get", "apt-cache", "dpkg-deb"].iter().find(|name| Program::installed(name).is_none())
-        {
-            return Err(InstallError::NoProgram(name));
+        if let Some(&(name, remedy)) = NEEDED.iter().find(|(name, _)| Program::installed(name).is_none()) {
+            return Err(InstallError::NoProgram { name, remedy });
         }
         if !Path::new(KEYRING).is_file() {
             return Err(InstallError::NoKeyring);
         }
         let in_folder = |source| InstallError::File { path: folder.to_owned(), source };
         fs::create_dir_all(folder).map_err(in_folder)?;
-        let folder = fs::canonicalize(folder).map_err(in_folder)?;
         let lock = lock(&folder.join("lock"))?;
-        Ok(Self { folder, mirror: mirror(), updated: Vec::new(), unreachable: None, _lock: lock })
+        Ok(Self { folder: folder.to_owned(), mirror: mirror(), updated: Vec::new(), unreachable: None, _lock: lock })
     }
 
     /// Sets up `set` from the first suite that has it, new enough and so that `is_running` says yes to the folder.
@@ -152,12 +163,14 @@ impl Installer {
             return Err(SuiteError::TooOld { name, found });
         }
         let phase = Phase::open_end(format!("{name} of Debian {suite}: choice of packages"));
-        let plan = apt.plan(&set.packages(), &phase)?;
+        let plan = apt.plan(&set.packages())?;
         phase.done();
         let (count, bytes) = (plan.files().len(), plan.missing_bytes());
-        let phase = Phase::bytes(format!("{name}: download of {} MB", bytes.div_ceil(1_000_000)), bytes);
-        apt.download(&set.packages(), &phase)?;
-        phase.done();
+        if bytes > 0 {
+            let phase = Phase::bytes(format!("{name}: download of {} MB", bytes.div_ceil(1_000_000)), bytes);
+            apt.download(&set.packages(), &phase)?;
+            phase.done();
+        }
 
         let part = self.folder.join(format!("{}.part", set.word));
         remove_all(&part)?;
@@ -177,7 +190,7 @@ impl Installer {
 
     /// Removes what was only needed on the way.
     pub(crate) fn tidy(self) {
-        // What stays is only in the way of nobody.
+        // What cannot be removed is in nobody's way.
         let _ = fs::remove_dir_all(self.apt_dir());
     }
 

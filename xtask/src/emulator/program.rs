@@ -4,20 +4,16 @@ use std::env;
 use std::fmt;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::{self, Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
-use super::bounded::{self, End};
+use super::bounded;
 
 /// Where Debian puts libraries of the architecture.
 const TRIPLET: &str = "x86_64-linux-gnu";
 
 /// The dynamic loader's file name.
 const LOADER: &str = "ld-linux-x86-64.so.2";
-
-/// How long a program may take to tell its version.
-const PROBE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A program and where it comes from.
 #[derive(Clone, Debug)]
@@ -28,10 +24,10 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// The first program of this name on PATH.
+    /// The first program of this name on PATH, as an absolute path, because runs have other current directories.
     pub(crate) fn installed(name: &str) -> Option<Self> {
         let path = env::split_paths(&env::var_os("PATH")?).map(|dir| dir.join(name)).find(|path| is_program(path))?;
-        Some(Self { path, root: None })
+        Some(Self { path: path::absolute(path).ok()?, root: None })
     }
 
     /// The program of this name in a folder that packages were unpacked into.
@@ -63,13 +59,6 @@ impl Program {
         command.arg("--library-path").arg(library_path).arg(&self.path);
         command
     }
-}
-
-/// Runs a command that only tells something, and returns what it says; nothing when it cannot be started or stays.
-pub(crate) fn answer(command: Command) -> Option<String> {
-    let start = Instant::now();
-    let (end, text) = bounded::output(command, || start.elapsed() < PROBE_LIMIT).ok()?;
-    matches!(end, End::Exited(_)).then_some(text)
 }
 
 impl fmt::Display for Program {

@@ -31,6 +31,9 @@ pub(crate) enum Reason {
     /// The emulator refused the machine, or met what it cannot do; its own lines.
     #[error("the emulator gave up: {}", .0.join("; "))]
     Panic(Vec<String>),
+    /// A fault could not be delivered in any way; the emulator's line of the instruction.
+    #[error("triple fault at {instruction}")]
+    TripleFault { instruction: String },
     /// The image did not end; the emulator's last warnings.
     #[error("it was still running after {:.1} s and was ended{}", limit.as_secs_f64(), said(log))]
     TimeLimit { limit: Duration, log: Vec<String> },

@@ -45,6 +45,38 @@ pub(crate) const SPEAKING: [u8; 512] = sector(&[
     0xeb, 0xfd,             //        jmp halt
 ]);
 
+/// Writes the low half of the TSC to COM1, a letter from A to P for four bits, and asks for the end like [`SPEAKING`].
+#[rustfmt::skip]
+pub(crate) const TICKING: [u8; 512] = sector(&[
+    0xfa,                   //        cli
+    0x31, 0xc0,             //        xor ax, ax
+    0x8e, 0xd8,             //        mov ds, ax
+    0xfc,                   //        cld
+    0x0f, 0x31,             //        rdtsc
+    0x66, 0x89, 0xc3,       //        mov ebx, eax
+    0xb9, 0x08, 0x00,       //        mov cx, 8
+    0x66, 0xc1, 0xc3, 0x04, // next:  rol ebx, 4
+    0x88, 0xd8,             //        mov al, bl
+    0x24, 0x0f,             //        and al, 0xf
+    0x04, 0x41,             //        add al, 'A'
+    0xba, 0xf8, 0x03,       //        mov dx, 0x3f8
+    0xee,                   //        out dx, al
+    0xb2, 0xfd,             //        mov dl, 0xfd        line status:
+    0xec,                   // busy:  in al, dx
+    0xa8, 0x40,             //        test al, 0x40       has the last bit gone out?
+    0x74, 0xfb,             //        jz busy
+    0xe2, 0xe9,             //        loop next
+    0xba, 0xf4, 0x00,       //        mov dx, 0xf4        QEMU ends here
+    0xb0, 0x10,             //        mov al, 0x10
+    0xee,                   //        out dx, al
+    0xbe, 0x80, 0x7c,       //        mov si, 0x7c80      the word for Bochs
+    0xba, 0x00, 0x89,       //        mov dx, 0x8900
+    0xb9, 0x08, 0x00,       //        mov cx, 8
+    0xf3, 0x6e,             //        rep outsb           Bochs ends here
+    0xf4,                   // halt:  hlt
+    0xeb, 0xfd,             //        jmp halt
+]);
+
 /// Asks Bochs for the end without a word.
 #[rustfmt::skip]
 pub(crate) const SILENT: [u8; 512] = sector(&[
@@ -112,6 +144,31 @@ pub(crate) const KERNEL: [u8; KERNEL_LEN as usize] = kernel(&[
     0xec,                         // busy:  in al, dx
     0xa8, 0x40,                   //        test al, 0x40       has the last bit gone out?
     0x74, 0xfb,                   //        jz busy
+    0x66, 0xba, 0xf4, 0x00,       //        mov dx, 0xf4
+    0xb0, 0x10,                   //        mov al, 0x10
+    0xee,                         //        out dx, al
+    0xf4,                         // halt:  hlt
+    0xeb, 0xfd,                   //        jmp halt
+]);
+
+/// The same file with other code: it writes the low half of the TSC to COM1 as [`TICKING`] does.
+#[rustfmt::skip]
+pub(crate) const TICKING_KERNEL: [u8; KERNEL_LEN as usize] = kernel(&[
+    0xfa,                         //        cli
+    0x0f, 0x31,                   //        rdtsc
+    0x89, 0xc3,                   //        mov ebx, eax
+    0xb9, 0x08, 0x00, 0x00, 0x00, //        mov ecx, 8
+    0xc1, 0xc3, 0x04,             // next:  rol ebx, 4
+    0x88, 0xd8,                   //        mov al, bl
+    0x24, 0x0f,                   //        and al, 0xf
+    0x04, 0x41,                   //        add al, 'A'
+    0x66, 0xba, 0xf8, 0x03,       //        mov dx, 0x3f8
+    0xee,                         //        out dx, al
+    0xb2, 0xfd,                   //        mov dl, 0xfd        line status:
+    0xec,                         // busy:  in al, dx
+    0xa8, 0x40,                   //        test al, 0x40       has the last bit gone out?
+    0x74, 0xfb,                   //        jz busy
+    0xe2, 0xe9,                   //        loop next
     0x66, 0xba, 0xf4, 0x00,       //        mov dx, 0xf4
     0xb0, 0x10,                   //        mov al, 0x10
     0xee,                         //        out dx, al
