@@ -1,11 +1,11 @@
 # The first sector of a disk image: loads the program behind it and enters it in 32-bit protected mode.
 #
-# The BIOS enters at linear address 0x7c00 in real mode with the drive in DL. The program is read by LBA, 64 sectors at a time,
-# into a buffer at 0x10000, and moved from there to where it belongs, above 1 MiB, through ES, whose limit stays 4 GiB after
-# a visit to protected mode ("unreal mode"). The BIOS may undo that, so every round visits anew.
+# The BIOS enters at linear address 0x7c00 in real mode with the drive in DL. The program is read by LBA, 64 sectors at
+# a time, into a buffer at 0x10000, and moved from there to where it belongs, above 1 MiB, through ES, whose limit stays
+# 4 GiB after a visit to protected mode ("unreal mode"). The BIOS may undo that, so every round visits anew.
 #
-# The section is no part of what an ELF loader loads, and is linked at 0: labels are offsets into the sector. The image packer
-# (xtask/src/image.rs) fills the fields in at the end.
+# The section is no part of what an ELF loader loads, and is linked at 0: labels are offsets into the sector. The image
+# packer (xtask/src/image.rs) fills the fields in at the end.
 
 .section .boot_sector, "", @progbits
 .code16

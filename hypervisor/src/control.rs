@@ -34,7 +34,8 @@ pub fn set_cr4(bit: Cr4) -> Result<(), Fault> {
     // SAFETY: reading CR4 in ring 0 changes nothing.
     unsafe { asm!("mov {}, cr4", out(reg) before, options(nomem, nostack, preserves_flags)) };
     let value = before | bit.mask();
-    // SAFETY: neither bit changes anything for a program that is compiled without XSAVE and has no user pages with a key.
+    // SAFETY: neither bit changes anything for a program that is compiled without XSAVE and has no user pages with a
+    // key.
     unsafe { recoverable!("mov cr4, rax", in("rax") value, options(nostack, preserves_flags)) }
 }
 

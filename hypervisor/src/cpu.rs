@@ -4,7 +4,6 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::AtomicBool;
 
 use crate::published::Published;
-use crate::ring_3::Return;
 use crate::segments::Segments;
 
 /// How many CPUs there may be: their local APIC IDs are below.
@@ -15,17 +14,18 @@ pub(crate) static CPUS: [Cpu; MAX_CPUS] = [const { Cpu::new() }; MAX_CPUS];
 
 /// One CPU. While a program runs on it, its GS base is the address of this area.
 ///
-/// Interrupted code may keep values below its stack pointer (the red zone), so no trap runs on the stack it interrupts. What
-/// can come while another trap is handled has a stack alone: double faults, NMIs and machine checks; all else shares one.
+/// Interrupted code may keep values below its stack pointer (the red zone), so no trap runs on the stack it interrupts.
+/// What can come while another trap is handled has a stack alone: double faults, NMIs and machine checks; all else
+/// shares one.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Cpu {
-    /// The way back from ring 3; `ring_3.s` reads and writes it through GS.
-    pub(crate) ring_3: Return,
+    /// The stack pointer of ring 0 while ring 3 runs; `ring_3.s` reads and writes it through GS.
+    pub(crate) ring_0_stack_pointer: UnsafeCell<u64>,
     pub(crate) segments: Segments,
     /// What a CPU other than the boot CPU is to run.
     pub(crate) work: Published<fn(&'static Self)>,
-    /// Whether it has reached its work.
+    /// Whether it has reached Rust.
     pub(crate) is_up: AtomicBool,
     pub(crate) trap_stacks: [Stack<TRAP_STACK_BYTES>; TrapStack::COUNT],
     /// The stack of the program.
@@ -75,13 +75,14 @@ impl<const BYTES: usize> Stack<BYTES> {
 }
 
 #[expect(unsafe_code, reason = "UNSAFETY: shares the areas between CPUs")]
-// SAFETY: stacks, segments and the way back from ring 3 are written by the area's own CPU alone; the rest is made for sharing.
+// SAFETY: stacks, segments and the stack pointer are written by the area's own CPU alone; the rest is made for
+// sharing.
 unsafe impl Sync for Cpu {}
 
 impl Cpu {
     const fn new() -> Self {
         Self {
-            ring_3: Return::new(),
+            ring_0_stack_pointer: UnsafeCell::new(0),
             segments: Segments::new(),
             work: Published::new(),
             is_up: AtomicBool::new(false),

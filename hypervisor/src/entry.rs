@@ -36,8 +36,8 @@ const APIC_BASE: u32 = 0x1b;
 /// Of [`APIC_BASE`]: this CPU booted.
 const IS_BOOT_CPU: u64 = 1 << 8;
 
-/// What every CPU does first in 64-bit mode, on its own stack. `index` is its local APIC ID; `entry.s` keeps away those that
-/// have no area.
+/// What every CPU does first in 64-bit mode, on its own stack. `index` is its local APIC ID; `entry.s` keeps away those
+/// that have no area.
 extern "C" fn start(index: u32) -> ! {
     let Some(cpu) = usize::try_from(index).ok().and_then(|index| CPUS.get(index)) else { halt() };
     let is_boot_cpu = msr::read(APIC_BASE).is_ok_and(|value| value & IS_BOOT_CPU != 0);
@@ -49,11 +49,11 @@ extern "C" fn start(index: u32) -> ! {
     unsafe { Segments::load(cpu) };
     // SAFETY: the segments are loaded.
     unsafe { traps::load() };
+    cpu.is_up.store(true, Ordering::Release);
     if is_boot_cpu {
         // SAFETY: `program!` gave the name to a function of this signature.
         exit(unsafe { selfsame_program(cpu) })
     }
-    cpu.is_up.store(true, Ordering::Release);
     if let Some(work) = cpu.work.get() {
         work(cpu);
     }

@@ -1,8 +1,8 @@
 //! Faults that a program expects, as values.
 //!
-//! An instruction that may fault is written with [`recoverable!`]: its place and the place behind it go into a table. When it
-//! faults, the trap handler (`traps.s`) finds it there, writes the fault into R8, and goes on behind it. There is no state to
-//! be set up or cleared, and a fault anywhere else is never taken for one of these.
+//! An instruction that may fault is written with [`recoverable!`]: its place and the place behind it go into a table.
+//! When it faults, the trap handler (`traps.s`) finds it there, writes the fault into R8, and goes on behind it. There
+//! is no state to be set up or cleared, and a fault anywhere else is never taken for one of these.
 
 use core::fmt;
 
@@ -20,8 +20,9 @@ pub struct Fault {
 /// What R8 holds where nothing faulted.
 pub(crate) const NO_FAULT: u64 = u64::MAX;
 
-/// The vectors that recovery is for: exceptions that an instruction causes and that come before it is done. An NMI (2), a
-/// machine check (18), a debug trap (1) or a double fault (8) at the same place is none of its doing (SDM vol. 3A, table 6-1).
+/// The vectors that recovery is for: exceptions that an instruction causes and that come before it is done. An NMI (2),
+/// a machine check (18), a debug trap (1) or a double fault (8) at the same place is none of its doing (SDM vol. 3A,
+/// table 6-1).
 pub(crate) const RECOVERABLE: u32 = vectors(&[0, 5, 6, 7, 10, 11, 12, 13, 14, 16, 17, 19, 21]);
 
 /// The vectors with an error code (SDM vol. 3A, table 6-1; APM vol. 2, 8.2: 29 and 30 are AMD's).

@@ -1,11 +1,13 @@
 //! The base of programs that run on bare metal, in ring 0 and without an operating system.
 //!
-//! It takes a CPU from the firmware's hands to Rust and back: a boot sector, the way into 64-bit mode, traps that a program
-//! can recover from, the other CPUs, a serial port to speak through and a way out. A program is a `no_std` binary of this
-//! package that names its main function with [`program!`]:
+//! It takes a CPU from the firmware's hands to Rust and back: a boot sector, the way into 64-bit mode, traps that a
+//! program can recover from, the other CPUs, a serial port to speak through and a way out. A program is a `no_std`
+//! binary of this package that names its main function with [`program!`]:
 //!
 //! ```text
 //! #![cfg_attr(bare, no_std, no_main)]
+//!
+//! use core::fmt::Write;
 //!
 //! use selfsame_hypervisor::{Cpu, Outcome, Serial, program};
 //!
@@ -16,15 +18,16 @@
 //! program!(run);
 //! ```
 //!
-//! `cargo xtask` builds such programs with `--cfg bare` and profile `bare`; one ELF file is started by QEMU's `-kernel` (PVH)
-//! and, behind the boot sector, from a disk. Without that cfg they build as programs of the host that say so and end: lints,
-//! documentation and tests of what is computed need no emulator.
+//! `cargo xtask` builds such programs with `--cfg bare` and profile `bare`; one ELF file is started by QEMU's `-kernel`
+//! (PVH) and, behind the boot sector, from a disk. Without that cfg they build as programs of the host that say so and
+//! end: lints, documentation and tests of what is computed need no emulator.
 //!
 //! # What holds while a program runs
 //!
-//! * 64-bit mode in ring 0, interrupts off; the first 4 GiB are mapped to themselves, in ring 0 only, the fourth of them
-//!   uncached.
-//! * Every vector has a stack of its own class ([`Cpu`]): the target's ABI has a red zone, and `core` is compiled with it.
+//! * 64-bit mode in ring 0, interrupts off; the first 4 GiB are mapped to themselves, in ring 0 only, the fourth of
+//!   them uncached.
+//! * Every vector has a stack of its own class ([`Cpu`]): the target's ABI has a red zone, and `core` is compiled with
+//!   it.
 //! * SSE is on, since `core` is compiled with it, too; no other extended state is.
 //! * A fault is recovered from where it can be expected ([`Fault`]). Any other trap ends the program with a report.
 #![no_std]

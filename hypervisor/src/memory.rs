@@ -1,6 +1,7 @@
 //! The functions on memory that the compiler calls, and that no library brings here.
 //!
-//! They are written in instructions: a loop in Rust would be recognised for what it is and compiled into a call of itself.
+//! They are written in instructions: a loop in Rust would be recognised for what it is and compiled into a call of
+//! itself.
 #![expect(unsafe_code, reason = "UNSAFETY: these are what unsafe code is compiled to")]
 
 use core::arch::asm;
@@ -13,7 +14,11 @@ use core::ffi::c_int;
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, len_bytes: usize) -> *mut u8 {
     // SAFETY: the caller's; the direction flag is clear by the ABI.
     unsafe {
-        asm!("rep movsb", inout("rcx") len_bytes => _, inout("rdi") to => _, inout("rsi") from => _, options(nostack, preserves_flags));
+        asm!(
+            "rep movsb",
+            inout("rcx") len_bytes => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags)
+        );
     };
     to
 }
@@ -31,7 +36,11 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len_bytes: usize) -> 
     let (last_to, last_from) = (to.wrapping_add(len_bytes - 1), from.wrapping_add(len_bytes - 1));
     // SAFETY: the caller's; copying downwards, no byte of `from` is written before it is read.
     unsafe {
-        asm!("std", "rep movsb", "cld", inout("rcx") len_bytes => _, inout("rdi") last_to => _, inout("rsi") last_from => _, options(nostack));
+        asm!(
+            "std", "rep movsb", "cld",
+            inout("rcx") len_bytes => _, inout("rdi") last_to => _, inout("rsi") last_from => _,
+            options(nostack)
+        );
     };
     to
 }
@@ -43,7 +52,11 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, len_bytes: usize) -> 
 unsafe extern "C" fn memset(to: *mut u8, byte: c_int, len_bytes: usize) -> *mut u8 {
     // SAFETY: the caller's; the direction flag is clear by the ABI.
     unsafe {
-        asm!("rep stosb", inout("rcx") len_bytes => _, inout("rdi") to => _, in("eax") byte, options(nostack, preserves_flags));
+        asm!(
+            "rep stosb",
+            inout("rcx") len_bytes => _, inout("rdi") to => _, in("eax") byte,
+            options(nostack, preserves_flags)
+        );
     };
     to
 }

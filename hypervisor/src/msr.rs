@@ -20,8 +20,8 @@ pub fn read(index: u32) -> Result<u64, Fault> {
 /// #GP: the CPU has no such MSR.
 pub fn read_with_passcode(index: u32, passcode: u32) -> Result<u64, Fault> {
     let (low, high): (u32, u32);
-    // SAFETY: RDMSR touches no memory, and no MSR changes what Rust relies on by being read. Where it faults, EAX and EDX
-    // hold what they held, and are not used.
+    // SAFETY: RDMSR touches no memory, and no MSR changes what Rust relies on by being read. Where it faults, EAX and
+    // EDX hold what they held, and are not used.
     let outcome = unsafe {
         recoverable!(
             "rdmsr",

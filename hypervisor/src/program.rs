@@ -1,7 +1,7 @@
 //! How a program names its main function.
 
-/// Makes `fn(&'static Cpu) -> Outcome` the main function of a program: the boot CPU runs it, then the machine ends with its
-/// [`Outcome`](crate::Outcome).
+/// Makes `fn(&'static Cpu) -> Outcome` the main function of a program: the boot CPU runs it, then the machine ends with
+/// its [`Outcome`](crate::Outcome).
 ///
 /// Built for a host, the program says what it is and fails.
 #[macro_export]

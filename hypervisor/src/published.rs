@@ -28,8 +28,8 @@ const TAKEN: u8 = 1;
 /// The value is there for good.
 const READY: u8 = 2;
 
-// SAFETY: the value is written by the one CPU that takes the state from EMPTY to TAKEN, and read by shared reference after it
-// is READY: it crosses CPUs (`Send`) and is seen by many (`Sync`).
+// SAFETY: the value is written by the one CPU that takes the state from EMPTY to TAKEN, and read by shared reference
+// after it is READY: it crosses CPUs (`Send`) and is seen by many (`Sync`).
 unsafe impl<T: Send + Sync> Sync for Published<T> {}
 
 impl<T> Published<T> {

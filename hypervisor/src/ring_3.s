@@ -8,7 +8,7 @@
 
 .section .text.ring_3, "ax", @progbits
 
-# enter_ring_3(leaf: edi, subleaf: esi)
+# enter_ring_3(leaf: edi, subleaf: esi, left: rdx)
 .globl enter_ring_3
 .type enter_ring_3, @function
 enter_ring_3:
@@ -18,6 +18,7 @@ enter_ring_3:
     push r13
     push r14
     push r15
+    push rdx
     mov qword ptr gs:[{stack_pointer}], rsp
     mov eax, edi
     mov ecx, esi
@@ -35,21 +36,22 @@ enter_ring_3:
 # A stub of traps.s comes here with what it left on the stack, and the registers of ring 3.
 .type leave_ring_3, @function
 leave_ring_3:
-    mov dword ptr gs:[{regs}], eax
-    mov dword ptr gs:[{regs} + 4], ebx
-    mov dword ptr gs:[{regs} + 8], ecx
-    mov dword ptr gs:[{regs} + 12], edx
-    mov rax, qword ptr [rsp]
-    mov qword ptr gs:[{vector}], rax
-    mov rax, qword ptr [rsp + 8]
-    mov qword ptr gs:[{error}], rax
-    mov rax, qword ptr [rsp + 16]
-    mov qword ptr gs:[{rip}], rax
-    mov eax, {ring_0_data}
-    mov ss, eax
-    mov ds, eax
-    mov es, eax
+    mov r8, qword ptr [rsp]         # vector
+    mov r9, qword ptr [rsp + 8]     # error code
+    mov r10, qword ptr [rsp + 16]   # RIP
+    mov r11d, {ring_0_data}
+    mov ss, r11d
+    mov ds, r11d
+    mov es, r11d
     mov rsp, qword ptr gs:[{stack_pointer}]
+    pop rdi
+    mov dword ptr [rdi + {regs}], eax
+    mov dword ptr [rdi + {regs} + 4], ebx
+    mov dword ptr [rdi + {regs} + 8], ecx
+    mov dword ptr [rdi + {regs} + 12], edx
+    mov qword ptr [rdi + {vector}], r8
+    mov qword ptr [rdi + {error}], r9
+    mov qword ptr [rdi + {rip}], r10
     pop r15
     pop r14
     pop r13

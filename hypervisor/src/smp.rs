@@ -35,12 +35,12 @@ const START_UP: u32 = 0x4600;
 /// How often a CPU is waited for, 200 microseconds each time.
 const WAITS: u32 = 10;
 
-/// Starts the CPU of a local APIC ID, once: it runs `work` and then halts. Returns it when it has begun; `None` if none comes up
-/// within 2 milliseconds, or it was started before.
+/// Starts the CPU of a local APIC ID, once: it runs `work` and then halts. Returns it when it has begun; `None` if none
+/// comes up within 2 milliseconds, or it was started before, or it booted.
 ///
 /// The boot CPU starts one CPU after the other.
 pub fn start(apic_id: u8, work: fn(&'static Cpu)) -> Option<&'static Cpu> {
-    let cpu = CPUS.get(usize::from(apic_id))?;
+    let cpu = CPUS.get(usize::from(apic_id)).filter(|cpu| !cpu.is_up.load(Ordering::Acquire))?;
     cpu.work.publish(work).ok()?;
     copy_trampoline();
     write(SPURIOUS_VECTOR, APIC_ON);

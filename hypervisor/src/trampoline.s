@@ -1,5 +1,5 @@
-# Where a CPU begins that another one started: real mode, CS:IP = 0x800:0. smp.rs copies this to 0x8000, so that all data is
-# addressed from CS.
+# Where a CPU begins that another one started: real mode, CS:IP = 0x800:0. smp.rs copies this to 0x8000, so that all
+# data is addressed from CS.
 
 .section .rodata.trampoline, "a", @progbits
 .code16

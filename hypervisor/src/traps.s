@@ -1,8 +1,8 @@
 # The stubs of all 256 vectors, and what they share.
 #
-# A stub leaves on the stack, from the lowest address: vector, error code (0 where the CPU pushes none), and what the CPU
-# pushed: RIP, CS, RFLAGS, RSP, SS. No stub returns but behind a recoverable instruction, so no register is saved beyond the
-# three that looking for it takes; and nothing here is compiled, so nothing uses SSE.
+# A stub leaves on the stack, from the lowest address: vector, error code (0 where the CPU pushes none), and what the
+# CPU pushed: RIP, CS, RFLAGS, RSP, SS. No stub returns but behind a recoverable instruction, so no register is saved
+# beyond the three that looking for it takes; and nothing here is compiled, so nothing uses SSE.
 
 .section .text.traps, "ax", @progbits
 .code64

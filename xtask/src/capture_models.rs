@@ -137,7 +137,8 @@ pub(crate) fn fixtures(workspace: &Workspace) -> PathBuf {
     workspace.root().join("fixtures")
 }
 
-/// The emulator that the committed captures were made on, if it is another than `bochs`: what its models are may differ.
+/// The emulator that the committed captures were made on, if it is another than `bochs`: what its models are may
+/// differ.
 pub(crate) fn other_emulator(bochs: &Bochs, folder: &Path) -> Option<String> {
     let text = fs::read(ROWS.first()?.file(folder)).ok()?;
     let (_, word) = read(&text, "unnamed", None).ok()?.context.into_iter().find(|(key, _)| key == EMULATOR)?;

@@ -1,9 +1,9 @@
 //! Probes what levelling hardware a CPU has, by what it does to CPUID.
 //!
-//! That an MSR can be written proves nothing: QEMU without KVM accepts any write and drops it, and so may a hypervisor below.
-//! So each control is changed, read back, looked for in what CPUID answers, and put back. What the CPU's model is expected to
-//! have ([`LevellingCapabilities::expected`]) is not asked for: a control that faults when it is read is not there, and one
-//! that has the effect is there.
+//! That an MSR can be written proves nothing: QEMU without KVM accepts any write and drops it, and so may a hypervisor
+//! below. So each control is changed, read back, looked for in what CPUID answers, and put back. What the CPU's model
+//! is expected to have ([`LevellingCapabilities::expected`]) is not asked for: a control that faults when it is read is
+//! not there, and one that has the effect is there.
 
 use crate::capabilities::{Capability, FaultingControl, LevellingCapabilities, MASKING_MSRS, MaskMeaning};
 use crate::place::{Register, Word, WordSource};

@@ -1,5 +1,5 @@
-//! Captures the machine that it is booted on: every CPU's CPUID leaves and MSRs, and what levelling hardware it has, as a
-//! capture on the serial port.
+//! Captures the machine that it is booted on: every CPU's CPUID leaves and MSRs, and what levelling hardware it has, as
+//! a capture on the serial port.
 //!
 //! CPUID is walked and MSRs are chosen by the code that `selfsame capture` has ([`selfsame_cpuid::walk`],
 //! [`selfsame_cpuid::CAPTURED_MSRS`]). The capture is called `unnamed`: who boots the machine knows what it is.
@@ -47,7 +47,7 @@ fn run(boot_cpu: &'static Cpu) -> Outcome {
 fn survey(cpu: &'static Cpu) {
     if let Some(place) = SURVEYS.get(cpu.index()) {
         // Each CPU comes here once.
-        let _ = place.publish(Survey::new(cpu));
+        let _ = place.publish(Survey::new());
     }
 }
 

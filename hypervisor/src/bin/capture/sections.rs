@@ -1,7 +1,8 @@
 //! Writes the rows of several CPUs as sections of a capture, without an allocator.
 //!
-//! The order is the one form that captures have (`selfsame_formats::write_capture`, which the tests compare with): rows of the
-//! same set of CPUs stand together, the largest set first, then by the first CPU, then by the set as it is spelled.
+//! The order is the one form that captures have (`selfsame_formats::write_capture`, which the tests compare with): rows
+//! of the same set of CPUs stand together, the largest set first, then by the first CPU, then by the set as it is
+//! spelled.
 
 use core::cmp::Reverse;
 use core::fmt::{self, Write};

@@ -2,7 +2,7 @@
 
 use selfsame_cpuid::text::Statement;
 use selfsame_cpuid::{CAPTURED_MSRS, LevellingCapabilities, Regs, walk};
-use selfsame_hypervisor::{Cpu, Cr4, Fault, msr, set_cr4, write_xcr0};
+use selfsame_hypervisor::{Cr4, Fault, msr, set_cr4, write_xcr0};
 use selfsame_x86::cpuid;
 
 use crate::levelling;
@@ -37,9 +37,9 @@ pub(crate) enum SurveyError {
 }
 
 impl Survey {
-    /// Surveys `cpu`, which runs the caller, with all of its extended state switched on.
-    pub(crate) fn new(cpu: &'static Cpu) -> Result<Self, SurveyError> {
-        let levelling = levelling::probed(cpu);
+    /// Surveys the CPU that runs the caller, with all of its extended state switched on.
+    pub(crate) fn new() -> Result<Self, SurveyError> {
+        let levelling = levelling::probed();
         switch_state_on()?;
         let mut survey = Self { rows: [Statement::Msr(0, None); MAX_ROWS], len: 0, levelling };
         let mut is_full = false;
@@ -66,8 +66,8 @@ impl Survey {
 
 /// Switches on what an operating system does: OSXSAVE, OSPKE, and in XCR0 and IA32_XSS every component that there is.
 ///
-/// CPUID shows the bits of CR4, and the sizes in leaf 0xD of what is switched on: so a capture reads as one that was made under
-/// an operating system, and its sizes are those of all components together.
+/// CPUID shows the bits of CR4, and the sizes in leaf 0xD of what is switched on: so a capture reads as one that was
+/// made under an operating system, and its sizes are those of all components together.
 fn switch_state_on() -> Result<(), SurveyError> {
     const XSAVE: u32 = 1 << 26;
     const PKU: u32 = 1 << 3;
