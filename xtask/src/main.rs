@@ -5,15 +5,20 @@
 //!
 //! `cargo xtask emulators` sets up what runs other CPUs than this machine's; see [`emulator`].
 
+mod bare;
+mod base;
+mod capture_models;
 mod command;
 mod component;
 mod emulator;
+mod image;
 mod link_check;
 mod report;
 mod step;
 mod tier;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
@@ -21,6 +26,7 @@ use anstyle::Style;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::capture_models::{CaptureModelsError, Payload, ROWS, Row};
 use crate::emulator::Emulators;
 use crate::report::{Entry, Outcome, RED, Report, YELLOW, duration_text};
 use crate::step::{NotPassed, STEPS, Step, Surroundings};
@@ -45,6 +51,18 @@ enum Task {
     /// or in the folder that SELFSAME_EMULATORS names, which several clones may share. They come from the mirror of
     /// this machine's apt, or from the one that SELFSAME_DEBIAN_MIRROR names. The status is 1 when one is missing.
     Emulators,
+    /// Boots the capture payload on CPU models of Bochs, and writes what it captures
+    CaptureModels(CaptureModelsArgs),
+}
+
+#[derive(Args)]
+struct CaptureModelsArgs {
+    /// Only these captures; without any, all
+    #[arg(value_name = "CAPTURE", value_parser = PossibleValuesParser::new(ROWS.iter().map(|row| row.name)))]
+    names: Vec<String>,
+    /// The folder to write into, each capture in the folder of its pool; by default this workspace's fixtures
+    #[arg(long, value_name = "DIR")]
+    into: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -100,6 +118,13 @@ fn main() -> ExitCode {
             !report.has_failure()
         }
         Task::Emulators => emulators(&workspace),
+        Task::CaptureModels(args) => match capture_models(&workspace, &args) {
+            Ok(()) => true,
+            Err(error) => {
+                anstream::eprintln!("{RED}error{RED:#}: {error}");
+                false
+            }
+        },
     };
     if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -136,6 +161,18 @@ fn emulators(workspace: &Workspace) -> bool {
         Err(missing) => anstream::println!("{YELLOW}QEMU: skipped{YELLOW:#}, because {missing}"),
     }
     emulators.bochs().is_ok() && emulators.qemu().is_ok()
+}
+
+/// Captures the models that `args` asks for.
+fn capture_models(workspace: &Workspace, args: &CaptureModelsArgs) -> Result<(), String> {
+    let rows: Vec<&Row> =
+        ROWS.iter().filter(|row| args.names.is_empty() || args.names.iter().any(|name| name == row.name)).collect();
+    let emulators = Emulators::provide(workspace);
+    let bochs = emulators.bochs().map_err(ToString::to_string)?;
+    let told = |error: CaptureModelsError| error.to_string();
+    let payload = Payload::build(workspace).map_err(told)?;
+    let folder = args.into.clone().unwrap_or_else(|| capture_models::fixtures(workspace));
+    capture_models::write(&payload, bochs, &rows, &folder).map_err(told)
 }
 
 fn how_to_ask(tier: Tier) -> String {

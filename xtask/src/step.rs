@@ -4,6 +4,9 @@ use std::cell::OnceCell;
 
 use thiserror::Error;
 
+use crate::bare;
+use crate::base::{self, BaseError};
+use crate::capture_models::{self, CaptureModelsError, Payload};
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
 use crate::emulator::{ClaimsError, Emulators, Missing};
@@ -25,7 +28,7 @@ pub(crate) struct Step {
 enum Work {
     Cargo(CargoStep),
     LinkCheck,
-    Emulators(fn(&Emulators) -> Result<(), NotPassed>),
+    Emulators(fn(&Workspace, &Emulators) -> Result<(), NotPassed>),
 }
 
 /// What steps work with. Emulators are set up when the first step wants them.
@@ -72,6 +75,10 @@ pub(crate) enum StepError {
     LinkCheck(#[from] LinkCheckError),
     #[error(transparent)]
     Claims(#[from] ClaimsError),
+    #[error(transparent)]
+    CaptureModels(#[from] CaptureModelsError),
+    #[error(transparent)]
+    Base(#[from] BaseError),
 }
 
 impl<E: Into<StepError>> From<E> for NotPassed {
@@ -124,6 +131,18 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        word: "clippy-bare",
+        claim: "no program for bare metal has a warning, as it is built for that",
+        tier: None,
+        work: Work::Cargo(CargoStep {
+            args: &["clippy", "--package", bare::PACKAGE, "--target", bare::TARGET, "--profile", bare::PROFILE],
+            tail: &["-D", "warnings"],
+            env: bare::ENV,
+            component: Some(Component { name: "clippy", subcommand: "clippy" }),
+            ..NO_EXTRAS
+        }),
+    },
+    Step {
         word: "doc",
         claim: "the documentation builds without a warning",
         tier: None,
@@ -150,13 +169,49 @@ pub(crate) const STEPS: &[Step] = &[
         word: "bochs",
         claim: "Bochs runs images on its models, and refuses or ends what does not run",
         tier: Some(Tier::Emulators),
-        work: Work::Emulators(|emulators| Ok(emulators.bochs()?.check_claims()?)),
+        work: Work::Emulators(|_, emulators| Ok(emulators.bochs()?.check_claims()?)),
     },
     Step {
         word: "qemu",
         claim: "QEMU runs images, and refuses or ends what does not run",
         tier: Some(Tier::Emulators),
-        work: Work::Emulators(|emulators| Ok(emulators.qemu()?.check_claims()?)),
+        work: Work::Emulators(|_, emulators| Ok(emulators.qemu()?.check_claims()?)),
+    },
+    Step {
+        word: "base-bochs",
+        claim: "the base of bare-metal programs keeps its promises on Bochs",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| Ok(base::on_bochs(workspace, emulators.bochs()?)?)),
+    },
+    Step {
+        word: "base-qemu",
+        claim: "the base of bare-metal programs keeps its promises on QEMU",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| Ok(base::on_qemu(workspace, emulators.qemu()?)?)),
+    },
+    Step {
+        word: "captures",
+        claim: "the captures of CPU models in fixtures/ are what the payload prints, each time",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| {
+            let (bochs, folder) = (emulators.bochs()?, capture_models::fixtures(workspace));
+            if let Some(other) = capture_models::other_emulator(bochs, &folder) {
+                let here = bochs.word();
+                let why =
+                    format!("they were made on {other}, and here is {here}; `cargo xtask capture-models` makes them");
+                return Err(NotPassed::Skipped(why));
+            }
+            Ok(capture_models::compare(&Payload::build(workspace)?, bochs, &folder)?)
+        }),
+    },
+    Step {
+        word: "levelling-qemu",
+        claim: "on QEMU, which swallows writes to MSRs, the payload finds no levelling hardware",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| {
+            let qemu = emulators.qemu()?;
+            Ok(Payload::build(workspace)?.finds_no_levelling(qemu)?)
+        }),
     },
 ];
 
@@ -169,7 +224,7 @@ impl Step {
         match &self.work {
             Work::Cargo(step) => Ok(step.run(surroundings.workspace)?),
             Work::LinkCheck => Ok(link_check::run(surroundings.workspace)?),
-            Work::Emulators(run) => run(surroundings.emulators()),
+            Work::Emulators(run) => run(surroundings.workspace, surroundings.emulators()),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Levelling hardware: what lets a hypervisor decide what CPUID shows to a guest whose CPUID does not exit.
 //!
 //! There are two kinds. *Faulting* makes CPUID fault outside ring 0. *Masking* MSRs change what the instruction writes, for
-//! some words, on some models. What a model is expected to have stands here. What a CPU has is probed by effect: a hypervisor
-//! below may accept the writes and do nothing, so that no #GP proves nothing.
+//! some words, on some models. What a model is expected to have stands here. What a CPU has is probed by effect
+//! ([`probe`](crate::probe())): a hypervisor below may accept the writes and do nothing, so that no #GP proves nothing.
 
 use core::fmt;
 

@@ -81,6 +81,11 @@ impl Bochs {
         &self.models
     }
 
+    /// What it is, in one word: `bochs-3.1`.
+    pub(crate) fn word(&self) -> String {
+        format!("bochs-{}", self.version)
+    }
+
     /// Boots `disk_image` on `machine`, and returns what it wrote to COM1 once it has asked for the end by writing
     /// `Shutdown` to port 0x8900.
     ///
