@@ -31,7 +31,7 @@ pub(crate) fn united(dump: &Dump) -> United {
             .map(|(what, reason)| Finding { rule: Rule::OfferNever, ..Finding::malformed(what, reason) }),
     );
     findings.extend(raw.differences.iter().map(|&what| difference(what, dump, &raw.cpus)));
-    missing_msrs(&raw.leaves, &raw.msrs, &mut findings);
+    missing_msrs(&raw.leaves, &raw.msrs, dump, &mut findings);
     examine(&raw.leaves, |finding| findings.push(Finding::of_leaves(finding)));
     United { leaves: raw.leaves, msrs: raw.msrs, findings }
 }
@@ -105,7 +105,7 @@ fn ranges(numbers: &[u32]) -> String {
 
 /// Names MSRs that the CPU has and the dump has not: what they tell of counts as absent, which costs a pool features for
 /// no reason but the dump.
-fn missing_msrs(leaves: &Leaves, msrs: &BTreeSet<u32>, findings: &mut Vec<Finding>) {
+fn missing_msrs(leaves: &Leaves, msrs: &BTreeSet<u32>, dump: &Dump, findings: &mut Vec<Finding>) {
     const GATES: [(&str, u32, &str); 3] = [
         ("arch-capabilities", 0x10a, "msr:0000010a"),
         ("core-capability", 0xcf, "msr:000000cf"),
@@ -115,9 +115,13 @@ fn missing_msrs(leaves: &Leaves, msrs: &BTreeSet<u32>, findings: &mut Vec<Findin
         let has = feature(name).is_some_and(|row| leaves.is_set(row.place));
         if has && !msrs.contains(&index) {
             let more = if index == 0x480 { "msrs 480 to 491 are" } else { "it is" };
-            let reason = format!(
-                "the CPU has {name}, but {more} not in the dump: what would be read there counts as absent; capture as root"
-            );
+            let reason = if dump.cpus.iter().any(|cpu| cpu.msrs.contains_key(&index)) {
+                format!("the CPU has {name}, but reading the msr faults: what would be read there counts as absent")
+            } else {
+                format!(
+                    "the CPU has {name}, but {more} not in the dump: what would be read there counts as absent; capture as root"
+                )
+            };
             // The reader of the dump may have said the same without its consequence.
             findings.retain(|finding| finding.what != what);
             findings.push(Finding { rule: Rule::NotOnHost, ..Finding::malformed(what, reason).loud() });

@@ -251,7 +251,8 @@ pub(crate) struct ShowDocument {
     pub(crate) xcr0: String,
     pub(crate) xss: String,
     pub(crate) xstate: XstateMember,
-    /// What lets a hypervisor level guests whose CPUID does not exit, as the CPU's model is expected to have it.
+    /// What lets a hypervisor level guests whose CPUID does not exit: as it was probed, else as the CPU's model is expected to
+    /// have it.
     pub(crate) levelling: Vec<String>,
     pub(crate) findings: Vec<FindingMember>,
 }

@@ -64,10 +64,14 @@ fn document(machine: &Machine) -> ShowDocument {
     }
 }
 
-/// The levelling hardware that the CPU's model is expected to have; what a hypervisor offers says nothing of it.
+/// The levelling hardware that was found by trying it, where the capture says so, else what the CPU's model is expected to
+/// have; what a hypervisor offers says nothing of it.
 fn levelling(machine: &Machine) -> Vec<String> {
     if !machine.is_derived() {
         return Vec::new();
+    }
+    if let Some(probed) = machine.context.iter().find_map(|pair| pair.strip_prefix("levelling=")) {
+        return probed.split(',').filter(|word| *word != "none").map(str::to_owned).collect();
     }
     LevellingCapabilities::expected(&machine.raw).iter().map(|capability| capability.to_string()).collect()
 }
