@@ -155,6 +155,10 @@ pub struct ComponentRow {
     pub class: Class,
     /// Its size where that is the same on every CPU.
     pub size_bytes: Option<u32>,
+    /// How many of its first bytes mean something, where that is less than its size; CPUs ignore and clear the others.
+    pub used_bytes: Option<u32>,
+    /// The first eight bytes of its initial configuration, little-endian; the others are zero (SDM vol. 1, 13.6).
+    pub initial: u64,
     /// Whether the compacted format rounds its offset up to 64, where that is the same on every CPU.
     pub is_aligned64: Option<bool>,
     /// Its offset in the standard format on Intel CPUs, where known.
@@ -177,7 +181,8 @@ impl ComponentRow {
 
     const fn user(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
         let (class, size_bytes, is_aligned64) = (Class::User, Some(size_bytes), Some(false));
-        Self { component, name, class, size_bytes, is_aligned64, intel: None, amd: None, source }
+        let (used_bytes, initial, intel, amd) = (None, 0, None, None);
+        Self { component, name, class, size_bytes, used_bytes, initial, is_aligned64, intel, amd, source }
     }
 
     const fn supervisor(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
@@ -198,6 +203,14 @@ impl ComponentRow {
 
     const fn class(self, class: Class) -> Self {
         Self { class, ..self }
+    }
+
+    const fn using(self, bytes: u32) -> Self {
+        Self { used_bytes: Some(bytes), ..self }
+    }
+
+    const fn initially(self, initial: u64) -> Self {
+        Self { initial, ..self }
     }
 
     const fn aligned64(self) -> Self {
@@ -223,7 +236,7 @@ const TABLE: [ComponentRow; 21] = {
         R::user(C::SSE, "sse", 256, "SDM vol. 1, 13.5.2: XMM at 160; MXCSR lies in the bytes of x87").at(160, 160),
         R::user(C::AVX, "avx", 256, "SDM vol. 1, 13.5.3; APM vol. 2, 11.5").at(0x240, 0x240),
         R::user(C::BNDREGS, "bndregs", 64, "SDM vol. 1, 13.5.4").at_intel(0x3C0),
-        R::user(C::BNDCSR, "bndcsr", 64, "SDM vol. 1, 13.5.4: 16 bytes are used").at_intel(0x400),
+        R::user(C::BNDCSR, "bndcsr", 64, "SDM vol. 1, 13.5.4").using(16).at_intel(0x400),
         R::user(C::OPMASK, "opmask", 64, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
             .at(0x440, 0x340),
         R::user(C::ZMM_HI256, "zmm-hi256", 512, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
@@ -232,17 +245,18 @@ const TABLE: [ComponentRow; 21] = {
             .at(0x680, 0x580),
         // The number of address-range MSRs varies, and CPUs round the size up.
         R::supervisor(C::PT, "pt", 0, "SDM vol. 1, 13.5.6").unfixed(),
-        R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7: 4 bytes are used; offsets as reported by Skylake-X and Zen 3")
+        R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7; offsets as reported by Skylake-X and Zen 3")
+            .using(4)
             .at(0xA80, 0x980),
         R::supervisor(C::PASID, "pasid", 8, "SDM vol. 1, 13.5: one MSR"),
         R::supervisor(C::CET_U, "cet-u", 16, "SDM vol. 1, 13.5; APM vol. 2, 11.5: two MSRs"),
         R::supervisor(C::CET_S, "cet-s", 24, "SDM vol. 1, 13.5; APM vol. 2, 11.5: three MSRs")
             .class(Class::KernelDynamic),
-        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR"),
+        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR; allowed at reset").initially(1),
         R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs"),
         // The size follows the depth of the LBR stack.
         R::supervisor(C::LBR, "lbr", 0, "SDM vol. 1, 13.5").unfixed().aligned64().class(Class::Independent),
-        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR"),
+        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR; the whole range at reset").initially(0x8000_FF01),
         R::user(C::XTILECFG, "xtilecfg", 64, "SDM vol. 1, 13.5; offset as reported by Sapphire Rapids")
             .at_intel(0xAC0)
             .aligned64(),
@@ -258,17 +272,33 @@ const TABLE: [ComponentRow; 21] = {
 };
 
 /// The bits of the components that the manuals put in IA32_XSS.
-pub(crate) const SUPERVISOR_BITS: u64 = {
+pub(crate) const SUPERVISOR_BITS: u64 = bits_where(RowKind::Supervisor);
+/// The bits of the components with reserved bytes at their end.
+pub(crate) const PARTLY_USED_BITS: u64 = bits_where(RowKind::PartlyUsed);
+/// The bits of the components that are not all zero in their initial configuration.
+pub(crate) const INITIALLY_SET_BITS: u64 = bits_where(RowKind::InitiallySet);
+
+#[derive(Clone, Copy)]
+enum RowKind {
+    Supervisor,
+    PartlyUsed,
+    InitiallySet,
+}
+
+const fn bits_where(kind: RowKind) -> u64 {
     let mut bits = 0;
     let mut rest: &[ComponentRow] = &TABLE;
     while let [row, tail @ ..] = rest {
-        if row.class.is_supervisor() {
-            bits |= 1 << row.component.index();
-        }
+        let is_meant = match kind {
+            RowKind::Supervisor => row.class.is_supervisor(),
+            RowKind::PartlyUsed => row.used_bytes.is_some(),
+            RowKind::InitiallySet => row.initial != 0,
+        };
+        bits |= (is_meant as u64) << row.component.index();
         rest = tail;
     }
     bits
-};
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,6 @@
 //! Where the components of a set lie in a save area, and how large the area is.
 
+use core::fmt;
 use core::ops::Range;
 
 use crate::size::{extended_range, size_bytes};
@@ -81,12 +82,14 @@ pub enum LayoutError {
 /// assert_eq!(compacted.size_bytes(), 896 + 64 + 8192);
 /// # Ok::<(), selfsame_xstate::LayoutError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Layout<'g> {
     format: Format,
     components: ComponentSet,
     geometry: &'g Geometry,
     size_bytes: u32,
+    /// By component number; zero where the component has no place.
+    offsets_bytes: [u32; 63],
 }
 
 impl<'g> Layout<'g> {
@@ -95,15 +98,34 @@ impl<'g> Layout<'g> {
     /// # Errors
     ///
     /// Refuses a set with bit 63, names the first component that the CPU has no row for, or the one that ends beyond 4 GiB.
+    #[inline]
     pub fn new(format: Format, set: ComponentSet, geometry: &'g Geometry) -> Result<Self, LayoutError> {
         let components = match format {
-            Format::Standard => set.iter().filter(|&component| !geometry.is_supervisor(component)).collect(),
+            Format::Standard => set.minus(geometry.supervisor_of(set)),
             Format::Compacted => set,
         };
-        // Iteration dropped bit 63, which is to be refused.
-        let components = components.union(set.minus(ComponentSet::ALL));
-        let size_bytes = size_bytes(format, components, |component| geometry.row(component).copied())?;
-        Ok(Self { format, components, geometry, size_bytes })
+        let row = |component| geometry.row(component).copied();
+        if !components.is_subset_of(ComponentSet::ALL) {
+            return Err(LayoutError::ReservedBit);
+        }
+        let mut offsets_bytes = [0; 63];
+        let mut end_bytes = if components.is_empty() { 0 } else { EXTENDED_START_BYTES };
+        for component in components {
+            let range = match component {
+                Component::X87 => X87_RANGE,
+                Component::SSE => SSE_RANGE,
+                _ => match extended_range(format, component, row(component), end_bytes) {
+                    Ok(range) => range,
+                    // Which of several errors is named is decided in one place.
+                    Err(error) => return Err(size_bytes(format, components, row).err().unwrap_or(error)),
+                },
+            };
+            if let Some(offset_bytes) = offsets_bytes.get_mut(usize::from(component.index())) {
+                *offset_bytes = range.start;
+            }
+            end_bytes = end_bytes.max(range.end);
+        }
+        Ok(Self { format, components, geometry, size_bytes: end_bytes, offsets_bytes })
     }
 
     /// Returns the format.
@@ -132,32 +154,49 @@ impl<'g> Layout<'g> {
 
     /// Returns where a component begins, or `None` if it has no place.
     #[must_use]
+    #[inline]
     pub fn offset_bytes(&self, component: Component) -> Option<u32> {
-        Some(self.range_bytes(component)?.start)
+        let offset_bytes = self.offsets_bytes.get(usize::from(component.index())).copied();
+        offset_bytes.filter(|_| self.components.contains(component))
     }
 
     /// Returns the bytes of a component, or `None` if it has no place.
     #[must_use]
+    #[inline]
     pub fn range_bytes(&self, component: Component) -> Option<Range<u32>> {
-        self.places().find(|(placed, _)| *placed == component).map(|(_, range)| range)
+        let start = self.offset_bytes(component)?;
+        match component {
+            Component::X87 => Some(X87_RANGE),
+            Component::SSE => Some(SSE_RANGE),
+            // The end fits: `new` has added the same numbers.
+            _ => Some(start..start.checked_add(self.geometry.row(component)?.size_bytes)?),
+        }
     }
 
     /// Iterates over the components by ascending number, with the bytes of each.
     ///
     /// x87 has the bytes 0 to 159 and SSE the bytes 160 to 415; MXCSR, in bytes 24 to 31, belongs to neither alone.
     pub fn places(&self) -> impl Iterator<Item = (Component, Range<u32>)> + 'g {
-        let Self { format, components, geometry, .. } = *self;
-        let mut cursor_bytes = EXTENDED_START_BYTES;
-        components.iter().filter_map(move |component| {
-            let range = match component {
-                Component::X87 => X87_RANGE,
-                Component::SSE => SSE_RANGE,
-                // `new` went the same way without an error.
-                _ => extended_range(format, component, geometry.row(component).copied(), cursor_bytes).ok()?,
-            };
-            cursor_bytes = cursor_bytes.max(range.end);
-            Some((component, range))
-        })
+        let layout = *self;
+        layout.components.iter().filter_map(move |component| Some((component, layout.range_bytes(component)?)))
+    }
+}
+
+impl fmt::Debug for Layout<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Places<'l, 'g>(&'l Layout<'g>);
+
+        impl fmt::Debug for Places<'_, '_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_map().entries(self.0.places()).finish()
+            }
+        }
+
+        f.debug_struct("Layout")
+            .field("format", &self.format)
+            .field("size_bytes", &self.size_bytes)
+            .field("places", &Places(self))
+            .finish()
     }
 }
 
