@@ -1,4 +1,5 @@
 //! Images of extended state between the CPUs of the corpus.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 mod corpus_files;
 #[path = "../../xstate/tests/images/mod.rs"]

@@ -272,33 +272,54 @@ const TABLE: [ComponentRow; 21] = {
 };
 
 /// The bits of the components that the manuals put in IA32_XSS.
-pub(crate) const SUPERVISOR_BITS: u64 = bits_where(RowKind::Supervisor);
-/// The bits of the components with reserved bytes at their end.
-pub(crate) const PARTLY_USED_BITS: u64 = bits_where(RowKind::PartlyUsed);
-/// The bits of the components that are not all zero in their initial configuration.
-pub(crate) const INITIALLY_SET_BITS: u64 = bits_where(RowKind::InitiallySet);
-
-#[derive(Clone, Copy)]
-enum RowKind {
-    Supervisor,
-    PartlyUsed,
-    InitiallySet,
-}
-
-const fn bits_where(kind: RowKind) -> u64 {
+pub(crate) const SUPERVISOR_BITS: u64 = {
     let mut bits = 0;
     let mut rest: &[ComponentRow] = &TABLE;
     while let [row, tail @ ..] = rest {
-        let is_meant = match kind {
-            RowKind::Supervisor => row.class.is_supervisor(),
-            RowKind::PartlyUsed => row.used_bytes.is_some(),
-            RowKind::InitiallySet => row.initial != 0,
-        };
-        bits |= (is_meant as u64) << row.component.index();
+        if row.class.is_supervisor() {
+            bits |= 1 << row.component.index();
+        }
         rest = tail;
     }
     bits
-}
+};
+
+/// The bits of the components with reserved bytes at their end.
+pub(crate) const PARTLY_USED_BITS: u64 = {
+    let mut bits = 0;
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        if row.used_bytes.is_some() {
+            bits |= 1 << row.component.index();
+        }
+        rest = tail;
+    }
+    bits
+};
+
+/// By component number, how many of its first bytes mean something: all, where nothing else is known.
+pub(crate) static USED_BYTES: [u32; 63] = {
+    let mut used_bytes = [u32::MAX; 63];
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        if let Some(bytes) = row.used_bytes {
+            used_bytes[row.component.index() as usize] = bytes;
+        }
+        rest = tail;
+    }
+    used_bytes
+};
+
+/// By component number, the first eight bytes of its initial configuration.
+pub(crate) static INITIAL: [u64; 63] = {
+    let mut initial = [0; 63];
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        initial[row.component.index() as usize] = row.initial;
+        rest = tail;
+    }
+    initial
+};
 
 #[cfg(test)]
 mod tests {

@@ -3,6 +3,7 @@
 //! Some registers refuse some values: loading them faults, or loads something else. No CPU ever saves such a value, so an image
 //! that holds one was not saved by a CPU, or was changed since.
 
+use crate::initial::is_zero;
 use crate::{Component, ComponentSet};
 
 /// How many bits the linear addresses of a CPU have: CPUID leaf 0x80000008, EAX bits 15 to 8.
@@ -76,16 +77,19 @@ pub(crate) fn unlawful<'b>(
     addresses: LinearAddresses,
     bytes_of: impl Fn(Component) -> Option<&'b [u8]>,
 ) -> ComponentSet {
-    let mut unlawful = ComponentSet::EMPTY;
-    if present.intersection(RULED).is_empty() {
-        return unlawful;
-    }
-    for rule in RULES.iter().filter(|rule| present.contains(rule.component)) {
-        if bytes_of(rule.component).is_some_and(|bytes| !(rule.is_lawful)(bytes, addresses)) {
-            unlawful.insert(rule.component);
-        }
-    }
-    unlawful
+    if present.intersection(RULED).is_empty() { ComponentSet::EMPTY } else { judged(present, addresses, bytes_of) }
+}
+
+fn judged<'b>(
+    present: ComponentSet,
+    addresses: LinearAddresses,
+    bytes_of: impl Fn(Component) -> Option<&'b [u8]>,
+) -> ComponentSet {
+    let is_unlawful = |rule: &&Rule| {
+        present.contains(rule.component)
+            && bytes_of(rule.component).is_some_and(|bytes| !(rule.is_lawful)(bytes, addresses))
+    };
+    RULES.iter().filter(is_unlawful).map(|rule| rule.component).collect()
 }
 
 /// Returns the word with this number, or `None` where the component is too short for it.
@@ -105,22 +109,24 @@ fn are_stacks(bytes: &[u8], mut words: core::ops::Range<usize>, addresses: Linea
 
 /// Palette 1 has eight tiles of at most 16 rows of 64 bytes; without a palette all is zero.
 fn is_tile_configuration(bytes: &[u8]) -> bool {
-    let Some((configuration, _)) = bytes.split_first_chunk::<64>() else { return false };
-    let Some(([palette, _start_row, reserved @ ..], rest)) = configuration.split_first_chunk::<16>() else {
-        return false;
-    };
-    let Some((columns, rows)) = rest.split_first_chunk::<32>() else { return false };
+    let Some((start, rest)) = bytes.split_first_chunk() else { return false };
+    // There is room for sixteen tiles: how long their rows are, and how many.
+    let Some((columns, rest)) = rest.split_first_chunk::<16>() else { return false };
+    let Some((more_columns, rest)) = rest.split_first_chunk() else { return false };
+    let Some((rows, rest)) = rest.split_first_chunk::<8>() else { return false };
+    let Some((more_rows, _)) = rest.split_first_chunk() else { return false };
+    // The palette, the row to start from, and reserved bytes.
+    let start = u128::from_le_bytes(*start);
+    let is_reserved_zero =
+        start >> 16 == 0 && u128::from_le_bytes(*more_columns) == 0 && u64::from_le_bytes(*more_rows) == 0;
+    // No tile ends the loop early, so that all are judged at once.
     let tiles = columns.as_chunks().0.iter().copied().map(u16::from_le_bytes).zip(rows);
-    let are_tiles = |count| {
-        tiles.clone().enumerate().all(|(index, (columns_bytes, &rows))| match (columns_bytes, rows) {
-            (0, 0) => true,
-            (1..=64, 1..=16) => index < count,
-            _ => false,
-        })
-    };
-    match palette {
-        0 => configuration.iter().all(|byte| *byte == 0),
-        1 => reserved.iter().all(|byte| *byte == 0) && are_tiles(8),
+    let are_tiles = tiles.fold(true, |are_tiles, (columns_bytes, &rows)| {
+        are_tiles & (columns_bytes <= 64) & (rows <= 16) & ((columns_bytes == 0) == (rows == 0))
+    });
+    match start & 0xFF {
+        0 => is_zero(bytes),
+        1 => is_reserved_zero && are_tiles,
         _ => false,
     }
 }

@@ -73,7 +73,7 @@ impl<'a> Image<'a> {
 
     fn interface_layout(&self) -> Result<Layout<'a>, LayoutError> {
         let places = self.in_use().union(ComponentSet::LEGACY);
-        Layout::new(Format::Compacted, places, self.layout().geometry())
+        Layout::new(Format::Compacted, places, self.geometry())
     }
 }
 

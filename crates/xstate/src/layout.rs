@@ -3,7 +3,7 @@
 use core::fmt;
 use core::ops::Range;
 
-use crate::size::{extended_range, size_bytes};
+use crate::size::{Places, size_bytes};
 use crate::{Component, ComponentSet, Geometry};
 
 /// Size of the legacy region, the FXSAVE format (SDM vol. 1, 13.4.1).
@@ -14,9 +14,9 @@ pub const HEADER_BYTES: u32 = 64;
 pub const EXTENDED_START_BYTES: u32 = LEGACY_BYTES + HEADER_BYTES;
 
 /// The bytes of the x87 component; MXCSR lies among them (SDM vol. 1, 13.4.1).
-const X87_RANGE: Range<u32> = 0..160;
+pub(crate) const X87_RANGE: Range<u32> = 0..160;
 /// The bytes of the XMM registers (SDM vol. 1, 13.4.1).
-const SSE_RANGE: Range<u32> = 160..416;
+pub(crate) const SSE_RANGE: Range<u32> = 160..416;
 
 /// The two formats of an XSAVE area (SDM vol. 1, 13.4.3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -88,6 +88,8 @@ pub struct Layout<'g> {
     components: ComponentSet,
     geometry: &'g Geometry,
     size_bytes: u32,
+    /// Whether each component begins behind the header and where the one before ends, or later.
+    is_ascending: bool,
     /// By component number; zero where the component has no place.
     offsets_bytes: [u32; 63],
 }
@@ -104,28 +106,33 @@ impl<'g> Layout<'g> {
             Format::Standard => set.minus(geometry.supervisor_of(set)),
             Format::Compacted => set,
         };
-        let row = |component| geometry.row(component).copied();
-        if !components.is_subset_of(ComponentSet::ALL) {
-            return Err(LayoutError::ReservedBit);
-        }
+        let size_bytes = size_bytes(format, components, |component| geometry.row(component).copied())?;
+        Ok(Self::sized(format, components, geometry, size_bytes))
+    }
+
+    /// Lays out a set whose size is known.
+    pub(crate) fn sized(format: Format, components: ComponentSet, geometry: &'g Geometry, size_bytes: u32) -> Self {
         let mut offsets_bytes = [0; 63];
-        let mut end_bytes = if components.is_empty() { 0 } else { EXTENDED_START_BYTES };
-        for component in components {
-            let range = match component {
-                Component::X87 => X87_RANGE,
-                Component::SSE => SSE_RANGE,
-                _ => match extended_range(format, component, row(component), end_bytes) {
-                    Ok(range) => range,
-                    // Which of several errors is named is decided in one place.
-                    Err(error) => return Err(size_bytes(format, components, row).err().unwrap_or(error)),
-                },
-            };
+        let mut place = |component: Component, start| {
             if let Some(offset_bytes) = offsets_bytes.get_mut(usize::from(component.index())) {
-                *offset_bytes = range.start;
+                *offset_bytes = start;
             }
-            end_bytes = end_bytes.max(range.end);
+        };
+        place(Component::X87, X87_RANGE.start);
+        place(Component::SSE, SSE_RANGE.start);
+        let (mut is_ascending, mut end) = (true, EXTENDED_START_BYTES);
+        for (component, start, size_bytes) in Places::new(format, components, geometry) {
+            place(component, start);
+            is_ascending &= start >= end;
+            end = start.saturating_add(size_bytes);
         }
-        Ok(Self { format, components, geometry, size_bytes: end_bytes, offsets_bytes })
+        Self { format, components, geometry, size_bytes, is_ascending, offsets_bytes }
+    }
+
+    /// Tells whether no component can lie over another one or over the header.
+    #[inline]
+    pub(crate) const fn is_ascending(&self) -> bool {
+        self.is_ascending
     }
 
     /// Returns the format.
@@ -184,9 +191,9 @@ impl<'g> Layout<'g> {
 
 impl fmt::Debug for Layout<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        struct Places<'l, 'g>(&'l Layout<'g>);
+        struct Bytes<'l, 'g>(&'l Layout<'g>);
 
-        impl fmt::Debug for Places<'_, '_> {
+        impl fmt::Debug for Bytes<'_, '_> {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.debug_map().entries(self.0.places()).finish()
             }
@@ -195,7 +202,7 @@ impl fmt::Debug for Layout<'_> {
         f.debug_struct("Layout")
             .field("format", &self.format)
             .field("size_bytes", &self.size_bytes)
-            .field("places", &Places(self))
+            .field("places", &Bytes(self))
             .finish()
     }
 }

@@ -57,6 +57,7 @@ mod hardware_fault;
 mod header;
 mod image;
 mod image_fault;
+mod initial;
 mod interface;
 mod kvm_image;
 mod layout;

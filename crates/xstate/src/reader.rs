@@ -1,7 +1,7 @@
 //! Reading images: strictly, or mended with everything that was wrong named.
 
 use crate::contents::{LinearAddresses, unlawful};
-use crate::{ComponentSet, Format, Geometry, Header, Image, ImageFault, LEGACY_BYTES, Layout, MxcsrMask};
+use crate::{ComponentSet, Format, Geometry, Header, Image, ImageFault, LEGACY_BYTES, MxcsrMask, size_bytes};
 
 /// What images are read against: where the CPU that wrote them keeps components, and what they may hold.
 ///
@@ -43,6 +43,9 @@ pub struct Reader<'g> {
     xss: ComponentSet,
     mxcsr_mask: MxcsrMask,
     addresses: LinearAddresses,
+    /// The sizes of all that an image may hold, which most images are at least as long as; `None` without a layout.
+    whole_standard_bytes: Option<usize>,
+    whole_compacted_bytes: Option<usize>,
 }
 
 impl<'g> Reader<'g> {
@@ -55,7 +58,19 @@ impl<'g> Reader<'g> {
     pub fn new(geometry: &'g Geometry, xcr0: ComponentSet, xss: ComponentSet) -> Self {
         // A supervisor component has no place in a standard image, whoever asks for it.
         let xcr0 = xcr0.minus(geometry.supervisor_of(xcr0));
-        Self { geometry, xcr0, xss, mxcsr_mask: MxcsrMask::COMMON, addresses: LinearAddresses::Bits48 }
+        let whole = |format, set: ComponentSet| {
+            let row = |component| geometry.row(component).copied();
+            usize::try_from(size_bytes(format, set.union(ComponentSet::LEGACY), row).ok()?).ok()
+        };
+        Self {
+            geometry,
+            xcr0,
+            xss,
+            mxcsr_mask: MxcsrMask::COMMON,
+            addresses: LinearAddresses::Bits48,
+            whole_standard_bytes: whole(Format::Standard, xcr0),
+            whole_compacted_bytes: whole(Format::Compacted, xcr0.union(xss)),
+        }
     }
 
     /// Reads on behalf of a CPU with these bits of MXCSR.
@@ -75,7 +90,6 @@ impl<'g> Reader<'g> {
     /// # Errors
     ///
     /// The first of [`Reader::faults`].
-    #[inline]
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Image<'a>, ImageFault>
     where
         'g: 'a,
@@ -143,15 +157,37 @@ impl<'g> Reader<'g> {
     where
         'g: 'a,
     {
-        let places = match header.format() {
-            Format::Standard => present,
-            Format::Compacted => header.places(),
+        let format = header.format();
+        let (places, whole_bytes) = match format {
+            Format::Standard => (present, self.whole_standard_bytes.filter(|_| present.is_subset_of(self.xcr0))),
+            Format::Compacted => {
+                let is_whole = header.places() == self.xcr0.union(self.xss);
+                (header.places(), self.whole_compacted_bytes.filter(|_| is_whole))
+            }
         };
-        let layout = Layout::new(header.format(), places.union(ComponentSet::LEGACY), self.geometry)?;
-        let needed_bytes = layout.size_bytes();
+        let places = places.union(ComponentSet::LEGACY);
+        // Where all that might be there fits, what is there need not be added up.
+        match whole_bytes.and_then(|whole| bytes.get(..whole)) {
+            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
+            None => self.place_by_size(bytes, format, places, present),
+        }
+    }
+
+    /// Finds the components of an image that may be shorter than all that might be there.
+    fn place_by_size<'a>(
+        &self,
+        bytes: &'a [u8],
+        format: Format,
+        places: ComponentSet,
+        present: ComponentSet,
+    ) -> Result<Image<'a>, ImageFault>
+    where
+        'g: 'a,
+    {
+        let needed_bytes = size_bytes(format, places, |component| self.geometry.row(component).copied())?;
         let len_bytes = bytes.len();
         match usize::try_from(needed_bytes).ok().and_then(|needed| bytes.get(..needed)) {
-            Some(bytes) => Image::new(bytes, layout, present).ok_or(ImageFault::NoHeader { len_bytes }),
+            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
             None => Err(ImageFault::TooShort { len_bytes, needed_bytes }),
         }
     }

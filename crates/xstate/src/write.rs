@@ -1,12 +1,12 @@
 //! Writing images: from any format and geometry to any other, in one canonical form.
 
-use crate::component::{INITIALLY_SET_BITS, PARTLY_USED_BITS};
-use crate::x87::{self, X87_BYTES, X87_INITIAL};
-use crate::{Component, ComponentSet, EXTENDED_START_BYTES, Header, Image, LEGACY_BYTES, Layout, MXCSR_INITIAL};
+use crate::image::MXCSR_START;
+use crate::initial::{PARTLY_USED, is_initial, is_zero, used_bytes};
+use crate::x87::{self, X87_BYTES};
+use crate::{
+    Component, ComponentSet, EXTENDED_START_BYTES, Geometry, Header, Image, LEGACY_BYTES, Layout, MXCSR_INITIAL,
+};
 
-const X87_START: usize = 0;
-const MXCSR_START: usize = 24;
-const XMM_START: usize = X87_BYTES;
 const XMM_BYTES: usize = 256;
 
 /// Why an image cannot be written into a layout; nothing has been written then.
@@ -33,9 +33,9 @@ pub enum WriteError {
         /// The component.
         component: Component,
         /// Its size in the image.
-        from_bytes: usize,
+        from_bytes: u32,
         /// Its size in the layout.
-        to_bytes: usize,
+        to_bytes: u32,
     },
     /// The layout's geometry puts the component over the header or over another one that is in use.
     #[error("{component} would overwrite other state")]
@@ -43,12 +43,6 @@ pub enum WriteError {
         /// The component.
         component: Component,
     },
-}
-
-/// The legacy region's state as a CPU would write it.
-struct Legacy<'a> {
-    x87: Option<[u8; X87_BYTES]>,
-    xmm: Option<&'a [u8; XMM_BYTES]>,
 }
 
 impl Image<'_> {
@@ -59,7 +53,13 @@ impl Image<'_> {
     /// another value than 0x1F80, as XSAVEC has it.
     #[must_use]
     pub fn in_use(&self) -> ComponentSet {
-        self.in_use_with(&self.legacy_state())
+        let (mut in_use, _, _) = self.legacy_in_use();
+        for (component, start, size_bytes) in self.extended() {
+            if self.present().contains(component) && !self.is_initial(component, start, size_bytes) {
+                in_use.insert(component);
+            }
+        }
+        in_use
     }
 
     /// Writes the state into the first bytes of `out`, and returns how many: the layout's size, and at least 576.
@@ -105,23 +105,18 @@ impl Image<'_> {
     /// A buffer that is too small, with the size that is needed; components in use without a place, in the layout or in its
     /// format; a geometry that disagrees on a size or overwrites itself. `out` is unchanged then.
     pub fn write(&self, layout: &Layout<'_>, out: &mut [u8]) -> Result<usize, WriteError> {
-        let legacy = self.legacy_state();
-        let in_use = self.in_use_with(&legacy);
-        let homeless = in_use.minus(layout.components());
-        if !homeless.is_empty() {
-            return Err(WriteError::NoPlace { components: homeless });
-        }
-        let is_ascending = self.check_places(layout, in_use)?;
-        if !is_ascending {
-            check_overlaps(layout, in_use)?;
+        // What is in use is found while it is copied, unless some of it might have no place.
+        if !self.is_welcome_in(layout) {
+            self.check_places(layout)?;
         }
         let needed_bytes = layout.size_bytes().max(EXTENDED_START_BYTES);
-        let len_bytes = out.len();
-        let too_small = WriteError::TooSmall { needed_bytes, len_bytes };
+        let too_small = WriteError::TooSmall { needed_bytes, len_bytes: out.len() };
         let out = out.get_mut(..needed_bytes as usize).ok_or(too_small)?;
-        let (start, _) = out.split_first_chunk_mut().ok_or(too_small)?;
-        self.write_start(layout, &legacy, in_use, start);
-        self.write_extended(layout, in_use, out);
+        let in_use = self.write_extended(layout, out);
+        let (legacy, rest) = out.split_first_chunk_mut().ok_or(too_small)?;
+        let header = rest.first_chunk_mut().ok_or(too_small)?;
+        let in_use = in_use.union(self.write_legacy(legacy));
+        *header = Header::new(layout.format(), layout.components(), in_use).to_bytes();
         Ok(out.len())
     }
 
@@ -131,97 +126,122 @@ impl Image<'_> {
     ///
     /// Names the components in use that FXRSTOR does not load.
     pub fn to_fxsave(&self) -> Result<[u8; LEGACY_BYTES as usize], WriteError> {
-        let Legacy { x87, xmm } = self.legacy_state();
-        let extended = self.in_use().minus(ComponentSet::LEGACY);
-        if !extended.is_empty() {
-            return Err(WriteError::NoPlace { components: extended });
+        let components = self.in_use().minus(ComponentSet::LEGACY);
+        if !components.is_empty() {
+            return Err(WriteError::NoPlace { components });
         }
         let mut bytes = [0; LEGACY_BYTES as usize];
-        write_legacy(&x87.unwrap_or(X87_INITIAL), self.mxcsr(), xmm, &mut bytes);
+        if !self.write_legacy(&mut bytes).contains(Component::X87)
+            && let Some(control) = bytes.first_chunk_mut()
+        {
+            *control = x87::FCW_INITIAL.to_le_bytes();
+        }
         Ok(bytes)
     }
 
-    /// Returns x87 and XMM as far as they differ from their initial configuration.
+    /// Tells, without looking at what is in use, whether all that is present has a place of its own.
     #[inline]
-    fn legacy_state(&self) -> Legacy<'_> {
-        let x87 = self.component(Component::X87).and_then(|bytes| bytes.first_chunk()).map(x87::canonical);
-        let xmm = self.component(Component::SSE).and_then(|bytes| bytes.first_chunk());
-        Legacy { x87: x87.filter(|bytes| *bytes != X87_INITIAL), xmm: xmm.filter(|bytes| !is_zero(*bytes)) }
+    fn is_welcome_in(&self, layout: &Layout<'_>) -> bool {
+        self.present().is_subset_of(layout.components())
+            && (self.present().contains(Component::SSE) || self.mxcsr() == MXCSR_INITIAL)
+            && core::ptr::eq(self.geometry(), layout.geometry())
+            && layout.is_ascending()
     }
 
+    /// Sees whether all that is in use has a place of its size, which nothing else in use shares.
+    fn check_places(&self, layout: &Layout<'_>) -> Result<(), WriteError> {
+        let in_use = self.in_use();
+        let homeless = in_use.minus(layout.components());
+        if !homeless.is_empty() {
+            return Err(WriteError::NoPlace { components: homeless });
+        }
+        let size = |geometry: &Geometry, component| geometry.row(component).map_or(0, |row| row.size_bytes);
+        for component in in_use.minus(ComponentSet::LEGACY) {
+            let (from_bytes, to_bytes) = (size(self.geometry(), component), size(layout.geometry(), component));
+            if from_bytes != to_bytes {
+                return Err(WriteError::SizeDiffers { component, from_bytes, to_bytes });
+            }
+        }
+        if layout.is_ascending() { Ok(()) } else { check_overlaps(layout, in_use) }
+    }
+
+    /// Copies the extended components that are in use, in as few runs as they lie in on both sides, clears the rest, and
+    /// returns what was in use.
     #[inline]
-    fn in_use_with(&self, legacy: &Legacy<'_>) -> ComponentSet {
+    fn write_extended(&self, layout: &Layout<'_>, out: &mut [u8]) -> ComponentSet {
         let mut in_use = ComponentSet::EMPTY;
-        if legacy.x87.is_some() {
-            in_use.insert(Component::X87);
+        let mut writer = Writer { from: self.bytes(), out, end: EXTENDED_START_BYTES as usize };
+        let mut run = Run { from: 0, to: 0, len: 0 };
+        for (component, start, size_bytes) in self.extended() {
+            if !self.present().contains(component) || self.is_initial(component, start, size_bytes) {
+                continue;
+            }
+            // It is there: it was seen, or all that is present has a place.
+            let Some(to) = layout.offset_bytes(component) else { continue };
+            in_use.insert(component);
+            let next = Run { from: start as usize, to: to as usize, len: size_bytes as usize };
+            if run.is_continued_by(&next) {
+                run.len += next.len;
+            } else {
+                writer.copy(&run);
+                run = next;
+            }
         }
-        if legacy.xmm.is_some() || self.mxcsr() != MXCSR_INITIAL {
-            in_use.insert(Component::SSE);
-        }
-        for component in self.present().minus(ComponentSet::LEGACY) {
-            if self.component(component).is_some_and(|bytes| !is_initial(component, bytes)) {
-                in_use.insert(component);
+        writer.copy(&run);
+        writer.clear_up_to(writer.out.len());
+        for component in in_use.intersection(PARTLY_USED) {
+            let Some(place) = layout.range_bytes(component) else { continue };
+            let start = place.start + used_bytes(component, place.end - place.start);
+            if let Some(reserved) = writer.out.get_mut(start as usize..place.end as usize) {
+                reserved.fill(0);
             }
         }
         in_use
     }
 
-    /// Compares the sizes of what is in use, and tells whether it lies in ascending order behind the header.
+    /// Writes x87, MXCSR and XMM, clears the rest, and returns what was in use.
     #[inline]
-    fn check_places(&self, layout: &Layout<'_>, in_use: ComponentSet) -> Result<bool, WriteError> {
-        let mut is_ascending = true;
-        let mut end = EXTENDED_START_BYTES;
-        for component in in_use.minus(ComponentSet::LEGACY) {
-            let (Some(from), Some(to)) = (self.layout().range_bytes(component), layout.range_bytes(component)) else {
-                return Err(WriteError::NoPlace { components: component.into() });
-            };
-            if from.len() != to.len() {
-                return Err(WriteError::SizeDiffers { component, from_bytes: from.len(), to_bytes: to.len() });
-            }
-            is_ascending &= to.start >= end;
-            end = to.end;
+    fn write_legacy(&self, out: &mut [u8; LEGACY_BYTES as usize]) -> ComponentSet {
+        let (in_use, x87, xmm) = self.legacy_in_use();
+        let Some((x87_out, rest)) = out.split_first_chunk_mut() else { return in_use };
+        match x87 {
+            Some(x87) => x87::write(x87, x87_out),
+            None => x87_out.fill(0),
         }
-        Ok(is_ascending)
+        if let Some(field) = x87_out.get_mut(MXCSR_START..).and_then(|rest| rest.first_chunk_mut()) {
+            *field = self.mxcsr().to_le_bytes();
+        }
+        let Some((xmm_out, software)) = rest.split_first_chunk_mut() else { return in_use };
+        match xmm {
+            Some(xmm) => *xmm_out = *xmm,
+            None => xmm_out.fill(0),
+        }
+        software.fill(0);
+        in_use
     }
 
-    /// Writes legacy region and header.
+    /// Returns what of x87 and SSE is in use, and the bytes of x87 and of XMM as far as they are.
     #[inline]
-    fn write_start(
-        &self,
-        layout: &Layout<'_>,
-        legacy: &Legacy<'_>,
-        in_use: ComponentSet,
-        out: &mut [u8; EXTENDED_START_BYTES as usize],
-    ) {
-        let header = Header::new(layout.format(), layout.components(), in_use);
-        if let Some((region, rest)) = out.split_first_chunk_mut() {
-            write_legacy(legacy.x87.as_ref().unwrap_or(&[0; X87_BYTES]), self.mxcsr(), legacy.xmm, region);
-            if let Some(bytes) = rest.first_chunk_mut() {
-                *bytes = header.to_bytes();
-            }
+    fn legacy_in_use(&self) -> (ComponentSet, Option<&[u8; X87_BYTES]>, Option<&[u8; XMM_BYTES]>) {
+        let (has_x87, has_sse) = (self.present().contains(Component::X87), self.present().contains(Component::SSE));
+        let x87 = self.bytes().first_chunk().filter(|x87| has_x87 && !x87::is_initial(x87));
+        let xmm = self.bytes().get(X87_BYTES..).and_then(|rest| rest.first_chunk());
+        let xmm = xmm.filter(|xmm: &&[u8; XMM_BYTES]| has_sse && !is_zero(*xmm));
+        let mut in_use = ComponentSet::EMPTY;
+        if x87.is_some() {
+            in_use.insert(Component::X87);
         }
+        if xmm.is_some() || self.mxcsr() != MXCSR_INITIAL {
+            in_use.insert(Component::SSE);
+        }
+        (in_use, x87, xmm)
     }
 
-    /// Copies the extended components that are in use, in as few runs as they lie in on both sides, and clears the rest.
     #[inline]
-    fn write_extended(&self, layout: &Layout<'_>, in_use: ComponentSet, out: &mut [u8]) {
-        let mut writer = Writer { from: self.bytes(), out, end: EXTENDED_START_BYTES as usize };
-        let mut run = Run { from: 0, to: 0, len: 0 };
-        for component in in_use.minus(ComponentSet::LEGACY) {
-            // Both are there: `check_places` has seen them.
-            let (Some(from), Some(to)) = (self.layout().range_bytes(component), layout.range_bytes(component)) else {
-                continue;
-            };
-            let len = used_bytes(component, from.len());
-            let next = Run { from: from.start as usize, to: to.start as usize, len };
-            if !run.is_continued_by(&next) {
-                writer.copy(&run);
-                run = Run { len: 0, ..next };
-            }
-            run.len += len;
-        }
-        writer.copy(&run);
-        writer.clear_up_to(writer.out.len());
+    fn is_initial(&self, component: Component, start: u32, size_bytes: u32) -> bool {
+        let len = used_bytes(component, size_bytes) as usize;
+        let bytes = self.bytes().get(start as usize..).and_then(|rest| rest.get(..len));
+        bytes.is_none_or(|bytes| is_initial(component, bytes))
     }
 }
 
@@ -260,10 +280,12 @@ impl Writer<'_> {
 
     #[inline]
     fn clear_up_to(&mut self, start: usize) {
-        if let Some(gap) = self.out.get_mut(self.end..start) {
-            gap.fill(0);
+        if start > self.end {
+            if let Some(gap) = self.out.get_mut(self.end..start) {
+                gap.fill(0);
+            }
+            self.end = start;
         }
-        self.end = self.end.max(start);
     }
 }
 
@@ -281,57 +303,4 @@ fn check_overlaps(layout: &Layout<'_>, in_use: ComponentSet) -> Result<(), Write
         }
     }
     Ok(())
-}
-
-#[inline]
-fn write_legacy(
-    x87: &[u8; X87_BYTES],
-    mxcsr: u32,
-    xmm: Option<&[u8; XMM_BYTES]>,
-    out: &mut [u8; LEGACY_BYTES as usize],
-) {
-    let (x87_bytes, rest) = out.split_at_mut(XMM_START - X87_START);
-    x87_bytes.copy_from_slice(x87);
-    if let Some(field) = x87_bytes.get_mut(MXCSR_START..).and_then(|rest| rest.first_chunk_mut()) {
-        *field = mxcsr.to_le_bytes();
-    }
-    let (xmm_bytes, software) = rest.split_at_mut(XMM_BYTES);
-    match xmm {
-        Some(xmm) => xmm_bytes.copy_from_slice(xmm),
-        None => xmm_bytes.fill(0),
-    }
-    software.fill(0);
-}
-
-/// How many of a component's bytes are copied.
-#[inline]
-fn used_bytes(component: Component, size_bytes: usize) -> usize {
-    if PARTLY_USED_BITS >> component.index() & 1 == 0 {
-        return size_bytes;
-    }
-    let used = component.described().and_then(|row| row.used_bytes);
-    used.map_or(size_bytes, |used| size_bytes.min(used as usize))
-}
-
-/// Tells whether the bytes of an extended component are its initial configuration (SDM vol. 1, 13.6).
-#[inline]
-fn is_initial(component: Component, bytes: &[u8]) -> bool {
-    let bytes = bytes.get(..used_bytes(component, bytes.len())).unwrap_or(bytes);
-    if INITIALLY_SET_BITS >> component.index() & 1 == 0 {
-        return is_zero(bytes);
-    }
-    let initial = component.described().map_or(0, |row| row.initial);
-    match bytes.split_first_chunk() {
-        Some((word, rest)) => u64::from_le_bytes(*word) == initial && is_zero(rest),
-        None => false,
-    }
-}
-
-/// Tells whether all bytes are zero; looks at 64 at a time, and mostly at no more.
-#[inline]
-fn is_zero(bytes: &[u8]) -> bool {
-    let (blocks, rest) = bytes.as_chunks::<64>();
-    let is_zero_block =
-        |block: &[u8; 64]| block.as_chunks().0.iter().fold(0, |all, word| all | u128::from_le_bytes(*word)) == 0;
-    blocks.iter().all(is_zero_block) && rest.iter().all(|byte| *byte == 0)
 }

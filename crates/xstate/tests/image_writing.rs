@@ -1,4 +1,5 @@
 //! Images in other formats and places.
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use proptest::prelude::*;
 use selfsame_xstate::{
