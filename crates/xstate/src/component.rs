@@ -200,6 +200,10 @@ pub struct ComponentRow {
     pub owner: Owner,
     /// Its size where that is the same on every CPU.
     pub size_bytes: Option<u32>,
+    /// How many of its first bytes mean something, where that is less than its size; CPUs ignore and clear the others.
+    pub used_bytes: Option<u32>,
+    /// The first eight bytes of its initial configuration, little-endian; the others are zero (SDM vol. 1, 13.6).
+    pub initial: u64,
     /// Whether the compacted format rounds its offset up to 64, where that is the same on every CPU.
     pub is_aligned64: Option<bool>,
     /// Its offset in the standard format on Intel CPUs, where known.
@@ -222,7 +226,8 @@ impl ComponentRow {
 
     const fn user(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
         let (class, owner, size_bytes, is_aligned64) = (Class::User, Owner::Vcpu, Some(size_bytes), Some(false));
-        Self { component, name, class, owner, size_bytes, is_aligned64, intel: None, amd: None, source }
+        let (used_bytes, initial, intel, amd) = (None, 0, None, None);
+        Self { component, name, class, owner, size_bytes, used_bytes, initial, is_aligned64, intel, amd, source }
     }
 
     const fn supervisor(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
@@ -249,6 +254,14 @@ impl ComponentRow {
         Self { owner, ..self }
     }
 
+    const fn using(self, bytes: u32) -> Self {
+        Self { used_bytes: Some(bytes), ..self }
+    }
+
+    const fn initially(self, initial: u64) -> Self {
+        Self { initial, ..self }
+    }
+
     const fn aligned64(self) -> Self {
         Self { is_aligned64: Some(true), ..self }
     }
@@ -272,7 +285,7 @@ pub(crate) const TABLE: [ComponentRow; 21] = {
         R::user(C::SSE, "sse", 256, "SDM vol. 1, 13.5.2: XMM at 160; MXCSR lies in the bytes of x87").at(160, 160),
         R::user(C::AVX, "avx", 256, "SDM vol. 1, 13.5.3; APM vol. 2, 11.5").at(0x240, 0x240),
         R::user(C::BNDREGS, "bndregs", 64, "SDM vol. 1, 13.5.4").at_intel(0x3C0),
-        R::user(C::BNDCSR, "bndcsr", 64, "SDM vol. 1, 13.5.4: 16 bytes are used").at_intel(0x400),
+        R::user(C::BNDCSR, "bndcsr", 64, "SDM vol. 1, 13.5.4").using(16).at_intel(0x400),
         R::user(C::OPMASK, "opmask", 64, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
             .at(0x440, 0x340),
         R::user(C::ZMM_HI256, "zmm-hi256", 512, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
@@ -282,17 +295,24 @@ pub(crate) const TABLE: [ComponentRow; 21] = {
         // The number of address-range MSRs varies, and CPUs round the size up. What traces a CPU also switches its MSRs.
         R::supervisor(C::PT, "pt", 0, "SDM vol. 1, 13.5.6").unfixed().class(Class::Unsupported).owner(Owner::Cpu),
         R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7: 4 bytes are used; offsets as reported by Skylake-X and Zen 3")
+            .using(4)
             .at(0xA80, 0x980),
         R::supervisor(C::PASID, "pasid", 8, "SDM vol. 1, 13.5: one MSR"),
         R::supervisor(C::CET_U, "cet-u", 16, "SDM vol. 1, 13.5; APM vol. 2, 11.5: two MSRs"),
         R::supervisor(C::CET_S, "cet-s", 24, "SDM vol. 1, 13.5; APM vol. 2, 11.5: three MSRs")
             .class(Class::KernelDynamic)
             .owner(Owner::HvmVcpu),
-        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR").class(Class::Unsupported).owner(Owner::Cpu),
+        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR; allowed at reset")
+            .initially(1)
+            .class(Class::Unsupported)
+            .owner(Owner::Cpu),
         R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs").class(Class::Unsupported),
         // The size follows the depth of the LBR stack; every CPU seen so far reports 808 bytes, unaligned.
         R::supervisor(C::LBR, "lbr", 0, "SDM vol. 1, 13.5").unfixed().class(Class::Independent).owner(Owner::Cpu),
-        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR").class(Class::Unsupported).owner(Owner::Cpu),
+        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR; the whole range at reset")
+            .initially(0x8000_FF01)
+            .class(Class::Unsupported)
+            .owner(Owner::Cpu),
         R::user(C::XTILECFG, "xtilecfg", 64, "SDM vol. 1, 13.5; offset as reported by Sapphire Rapids")
             .at_intel(0xAC0)
             .aligned64(),
@@ -318,6 +338,43 @@ pub(crate) const SUPERVISOR_BITS: u64 = {
         rest = tail;
     }
     bits
+};
+
+/// The bits of the components with reserved bytes at their end.
+pub(crate) const PARTLY_USED_BITS: u64 = {
+    let mut bits = 0;
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        if row.used_bytes.is_some() {
+            bits |= 1 << row.component.index();
+        }
+        rest = tail;
+    }
+    bits
+};
+
+/// By component number, how many of its first bytes mean something: all, where nothing else is known.
+pub(crate) static USED_BYTES: [u32; 63] = {
+    let mut used_bytes = [u32::MAX; 63];
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        if let Some(bytes) = row.used_bytes {
+            used_bytes[row.component.index() as usize] = bytes;
+        }
+        rest = tail;
+    }
+    used_bytes
+};
+
+/// By component number, the first eight bytes of its initial configuration.
+pub(crate) static INITIAL: [u64; 63] = {
+    let mut initial = [0; 63];
+    let mut rest: &[ComponentRow] = &TABLE;
+    while let [row, tail @ ..] = rest {
+        initial[row.component.index() as usize] = row.initial;
+        rest = tail;
+    }
+    initial
 };
 
 #[cfg(test)]

@@ -171,6 +171,13 @@ impl Geometry {
         component.class().is_some_and(Class::is_supervisor)
     }
 
+    /// Returns the components of `set` that belong to IA32_XSS; see [`Geometry::is_supervisor`].
+    pub(crate) fn supervisor_of(&self, set: ComponentSet) -> ComponentSet {
+        let enumerated = self.supervisor.intersection(ComponentSet::ALL).minus(self.user).minus(ComponentSet::LEGACY);
+        let others = set.minus(self.components()).iter().filter(|&component| self.is_supervisor(component));
+        set.intersection(enumerated).union(others.collect())
+    }
+
     /// Returns the extended components that are enumerated without a row.
     #[must_use]
     pub fn holes(&self) -> ComponentSet {

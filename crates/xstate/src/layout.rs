@@ -1,8 +1,9 @@
 //! Where the components of a set lie in a save area, and how large the area is.
 
+use core::fmt;
 use core::ops::Range;
 
-use crate::size::{extended_range, size_bytes};
+use crate::size::{Places, size_bytes};
 use crate::{Component, ComponentSet, Geometry};
 
 /// Size of the legacy region, the FXSAVE format (SDM vol. 1, 13.4.1).
@@ -13,9 +14,9 @@ pub const HEADER_BYTES: u32 = 64;
 pub const EXTENDED_START_BYTES: u32 = LEGACY_BYTES + HEADER_BYTES;
 
 /// The bytes of the x87 component; MXCSR lies among them (SDM vol. 1, 13.4.1).
-const X87_RANGE: Range<u32> = 0..160;
+pub(crate) const X87_RANGE: Range<u32> = 0..160;
 /// The bytes of the XMM registers (SDM vol. 1, 13.4.1).
-const SSE_RANGE: Range<u32> = 160..416;
+pub(crate) const SSE_RANGE: Range<u32> = 160..416;
 
 /// The two formats of an XSAVE area (SDM vol. 1, 13.4.3).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -81,12 +82,16 @@ pub enum LayoutError {
 /// assert_eq!(compacted.size_bytes(), 896 + 64 + 8192);
 /// # Ok::<(), selfsame_xstate::LayoutError>(())
 /// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Eq, PartialEq)]
 pub struct Layout<'g> {
     format: Format,
     components: ComponentSet,
     geometry: &'g Geometry,
     size_bytes: u32,
+    /// Whether each component begins behind the header and where the one before ends, or later.
+    is_ascending: bool,
+    /// By component number; zero where the component has no place.
+    offsets_bytes: [u32; 63],
 }
 
 impl<'g> Layout<'g> {
@@ -95,15 +100,39 @@ impl<'g> Layout<'g> {
     /// # Errors
     ///
     /// Refuses a set with bit 63, names the first component that the CPU has no row for, or the one that ends beyond 4 GiB.
+    #[inline]
     pub fn new(format: Format, set: ComponentSet, geometry: &'g Geometry) -> Result<Self, LayoutError> {
         let components = match format {
-            Format::Standard => set.iter().filter(|&component| !geometry.is_supervisor(component)).collect(),
+            Format::Standard => set.minus(geometry.supervisor_of(set)),
             Format::Compacted => set,
         };
-        // Iteration dropped bit 63, which is to be refused.
-        let components = components.union(set.minus(ComponentSet::ALL));
         let size_bytes = size_bytes(format, components, |component| geometry.row(component).copied())?;
-        Ok(Self { format, components, geometry, size_bytes })
+        Ok(Self::sized(format, components, geometry, size_bytes))
+    }
+
+    /// Lays out a set whose size is known.
+    pub(crate) fn sized(format: Format, components: ComponentSet, geometry: &'g Geometry, size_bytes: u32) -> Self {
+        let mut offsets_bytes = [0; 63];
+        let mut place = |component: Component, start| {
+            if let Some(offset_bytes) = offsets_bytes.get_mut(usize::from(component.index())) {
+                *offset_bytes = start;
+            }
+        };
+        place(Component::X87, X87_RANGE.start);
+        place(Component::SSE, SSE_RANGE.start);
+        let (mut is_ascending, mut end) = (true, EXTENDED_START_BYTES);
+        for (component, start, size_bytes) in Places::new(format, components, geometry) {
+            place(component, start);
+            is_ascending &= start >= end;
+            end = start.saturating_add(size_bytes);
+        }
+        Self { format, components, geometry, size_bytes, is_ascending, offsets_bytes }
+    }
+
+    /// Tells whether no component can lie over another one or over the header.
+    #[inline]
+    pub(crate) const fn is_ascending(&self) -> bool {
+        self.is_ascending
     }
 
     /// Returns the format.
@@ -132,32 +161,49 @@ impl<'g> Layout<'g> {
 
     /// Returns where a component begins, or `None` if it has no place.
     #[must_use]
+    #[inline]
     pub fn offset_bytes(&self, component: Component) -> Option<u32> {
-        Some(self.range_bytes(component)?.start)
+        let offset_bytes = self.offsets_bytes.get(usize::from(component.index())).copied();
+        offset_bytes.filter(|_| self.components.contains(component))
     }
 
     /// Returns the bytes of a component, or `None` if it has no place.
     #[must_use]
+    #[inline]
     pub fn range_bytes(&self, component: Component) -> Option<Range<u32>> {
-        self.places().find(|(placed, _)| *placed == component).map(|(_, range)| range)
+        let start = self.offset_bytes(component)?;
+        match component {
+            Component::X87 => Some(X87_RANGE),
+            Component::SSE => Some(SSE_RANGE),
+            // The end fits: `new` has added the same numbers.
+            _ => Some(start..start.checked_add(self.geometry.row(component)?.size_bytes)?),
+        }
     }
 
     /// Iterates over the components by ascending number, with the bytes of each.
     ///
     /// x87 has the bytes 0 to 159 and SSE the bytes 160 to 415; MXCSR, in bytes 24 to 31, belongs to neither alone.
     pub fn places(&self) -> impl Iterator<Item = (Component, Range<u32>)> + 'g {
-        let Self { format, components, geometry, .. } = *self;
-        let mut cursor_bytes = EXTENDED_START_BYTES;
-        components.iter().filter_map(move |component| {
-            let range = match component {
-                Component::X87 => X87_RANGE,
-                Component::SSE => SSE_RANGE,
-                // `new` went the same way without an error.
-                _ => extended_range(format, component, geometry.row(component).copied(), cursor_bytes).ok()?,
-            };
-            cursor_bytes = cursor_bytes.max(range.end);
-            Some((component, range))
-        })
+        let layout = *self;
+        layout.components.iter().filter_map(move |component| Some((component, layout.range_bytes(component)?)))
+    }
+}
+
+impl fmt::Debug for Layout<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        struct Bytes<'l, 'g>(&'l Layout<'g>);
+
+        impl fmt::Debug for Bytes<'_, '_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_map().entries(self.0.places()).finish()
+            }
+        }
+
+        f.debug_struct("Layout")
+            .field("format", &self.format)
+            .field("size_bytes", &self.size_bytes)
+            .field("places", &Bytes(self))
+            .finish()
     }
 }
 

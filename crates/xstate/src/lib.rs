@@ -54,11 +54,23 @@
 #![forbid(unsafe_code)]
 
 mod component;
+mod contents;
 mod defect;
 mod geometry;
+mod hardware_fault;
+mod header;
+mod image;
+mod image_fault;
+mod initial;
+mod interface;
+mod kvm_image;
 mod layout;
+mod mxcsr;
+mod reader;
 mod set;
 mod size;
+mod write;
+mod x87;
 mod xcr0;
 
 mod accumulated;
@@ -68,7 +80,6 @@ mod configuration;
 mod cross_check;
 mod errno;
 mod method;
-mod mxcsr;
 mod owner;
 mod permission;
 mod step;
@@ -77,11 +88,21 @@ mod xsetbv;
 mod xss;
 
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
+pub use contents::LinearAddresses;
 pub use defect::Defect;
 pub use geometry::{Geometry, Row};
+pub use hardware_fault::{Fault, Restore, RestoreInstruction, hardware_fault};
+pub use header::{Header, HeaderFault};
+pub use image::Image;
+pub use image_fault::ImageFault;
+pub use interface::InterfaceError;
+pub use kvm_image::{KvmLoaded, KvmQuirk, KvmRefusal, KvmVcpu, kvm_host_mask, kvm_set_xsave};
 pub use layout::{EXTENDED_START_BYTES, Format, HEADER_BYTES, LEGACY_BYTES, Layout, LayoutError};
+pub use mxcsr::{MXCSR_INITIAL, MxcsrMask};
+pub use reader::{Reader, Sanitised};
 pub use set::{ComponentSet, Components};
 pub use size::size_bytes;
+pub use write::WriteError;
 pub use xcr0::{Xcr0, Xcr0Error, Xcr0Refusal, xcr0_faults};
 
 pub use accumulated::AccumulatedXcr0;
@@ -91,7 +112,6 @@ pub use configuration::{Configuration, ConfigurationError, Configurations};
 pub use cross_check::{CrossCheck, ReportedSizes, SizeDisagreement, SizeField, cross_check};
 pub use errno::Errno;
 pub use method::SaveMethod;
-pub use mxcsr::{MXCSR_INITIAL, MxcsrMask};
 pub use owner::{Occupant, Owner};
 pub use permission::{
     EnableError, Enabled, GET_SUPPORTED_CODE, Holder, Permissions, RequestError, SignalStackTooSmall, SignalStacks,

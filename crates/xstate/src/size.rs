@@ -1,8 +1,6 @@
 //! How large an area is: the one place that adds up components, by rows from wherever they are kept.
 
-use core::ops::Range;
-
-use crate::{Component, ComponentSet, EXTENDED_START_BYTES, Format, LayoutError, Row};
+use crate::{Component, ComponentSet, Components, EXTENDED_START_BYTES, Format, Geometry, LayoutError, Row};
 
 /// Returns the size of an area for `set`, whose rows come from `row`; `None` where the CPU has none. A row of size zero is
 /// none.
@@ -69,30 +67,49 @@ fn start_bytes(format: Format, offset_bytes: u32, is_aligned64: bool, cursor_byt
 /// Names the first component that ends beyond 4 GiB.
 #[cold]
 fn too_large(format: Format, set: ComponentSet, mut row: impl FnMut(Component) -> Option<Row>) -> LayoutError {
-    let mut cursor_bytes = EXTENDED_START_BYTES;
+    let mut cursor_bytes = u64::from(EXTENDED_START_BYTES);
     for component in set.minus(ComponentSet::LEGACY) {
-        match extended_range(format, component, row(component), cursor_bytes) {
-            Ok(range) => cursor_bytes = cursor_bytes.max(range.end),
-            Err(error) => return error,
+        let Some(row) = row(component) else { return LayoutError::NoRow { component } };
+        let start = start_bytes(format, row.offset_bytes, row.is_aligned64, cursor_bytes);
+        cursor_bytes = cursor_bytes.max(start + u64::from(row.size_bytes));
+        if cursor_bytes > u64::from(u32::MAX) {
+            return LayoutError::TooLarge { component };
         }
     }
     LayoutError::ReservedBit
 }
 
-/// Returns the bytes of an extended component; `cursor_bytes` is where the compacted components before it end.
-#[inline]
-pub(crate) fn extended_range(
+/// The extended components of a set by ascending number, each with its first byte and its size.
+///
+/// For a set whose size is known: a component without a row is left out.
+pub(crate) struct Places<'g> {
     format: Format,
-    component: Component,
-    row: Option<Row>,
-    cursor_bytes: u32,
-) -> Result<Range<u32>, LayoutError> {
-    let row = row.filter(|row| row.size_bytes != 0).ok_or(LayoutError::NoRow { component })?;
-    let start = start_bytes(format, row.offset_bytes, row.is_aligned64, u64::from(cursor_bytes));
-    let end = start + u64::from(row.size_bytes);
-    match u32::try_from(end) {
-        Ok(end) => Ok(end - row.size_bytes..end),
-        Err(_) => Err(LayoutError::TooLarge { component }),
+    rest: Components,
+    geometry: &'g Geometry,
+    cursor_bytes: u64,
+}
+
+impl<'g> Places<'g> {
+    #[inline]
+    pub(crate) fn new(format: Format, set: ComponentSet, geometry: &'g Geometry) -> Self {
+        let (rest, cursor_bytes) = (set.minus(ComponentSet::LEGACY).iter(), u64::from(EXTENDED_START_BYTES));
+        Self { format, rest, geometry, cursor_bytes }
+    }
+}
+
+impl Iterator for Places<'_> {
+    type Item = (Component, u32, u32);
+
+    #[inline]
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let component = self.rest.next()?;
+            let Some(row) = self.geometry.row(component) else { continue };
+            let start = start_bytes(self.format, row.offset_bytes, row.is_aligned64, self.cursor_bytes);
+            self.cursor_bytes = start + u64::from(row.size_bytes);
+            // The size is known, so the start fits too.
+            return Some((component, u32::try_from(start).ok()?, row.size_bytes));
+        }
     }
 }
 

@@ -1,0 +1,231 @@
+//! Reading images: strictly, or mended with everything that was wrong named.
+
+use crate::contents::{LinearAddresses, unlawful};
+use crate::{ComponentSet, Format, Geometry, Header, Image, ImageFault, LEGACY_BYTES, MxcsrMask, size_bytes};
+
+/// What images are read against: where the CPU that wrote them keeps components, and what they may hold.
+///
+/// Images come from other hosts, files and guests, so nothing in them is trusted. There is *one* strict reading
+/// ([`Reader::read`]): it refuses whatever XRSTOR or XRSTORS would fault on, and by name what loads today without being
+/// lawful. [`Reader::sanitise`] takes what can be taken and tells what it mended. Neither copies a byte.
+///
+/// ```
+/// use selfsame_xstate::{Component, ComponentSet, Geometry, HeaderFault, ImageFault, Reader};
+///
+/// let geometry = Geometry::read(|subleaf| match subleaf {
+///     0 => [0x7, 0x240, 0x340, 0],
+///     2 => [256, 576, 0, 0],
+///     _ => [0; 4],
+/// });
+/// let reader = Reader::new(&geometry, ComponentSet::from_bits(0x7), ComponentSet::EMPTY);
+///
+/// // AVX is there, and x87 and SSE are in their initial configuration.
+/// let mut bytes = [0; 832];
+/// bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
+/// bytes[512] = 0b100;
+/// bytes[576] = 0xAA;
+/// let image = reader.read(&bytes)?;
+/// assert_eq!(image.present(), ComponentSet::from(Component::AVX));
+///
+/// // PKRU is not enabled here: refused, or dropped.
+/// bytes[513] = 0b10;
+/// let fault = ImageFault::Header(HeaderFault::NotEnabled { components: Component::PKRU.into() });
+/// assert_eq!(reader.read(&bytes).unwrap_err(), fault);
+/// let sanitised = reader.sanitise(&bytes)?;
+/// assert!(sanitised.mended().eq([fault]));
+/// assert_eq!(sanitised.image().present(), ComponentSet::from(Component::AVX));
+/// # Ok::<(), ImageFault>(())
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Reader<'g> {
+    geometry: &'g Geometry,
+    xcr0: ComponentSet,
+    xss: ComponentSet,
+    mxcsr_mask: MxcsrMask,
+    addresses: LinearAddresses,
+    /// The sizes of all that an image may hold, which most images are at least as long as; `None` without a layout.
+    whole_standard_bytes: Option<usize>,
+    whole_compacted_bytes: Option<usize>,
+}
+
+impl<'g> Reader<'g> {
+    /// Reads images of a CPU with this geometry, which may hold the user components of `xcr0` and the supervisor components of
+    /// `xss`, on behalf of a CPU with the common bits of MXCSR and 48-bit addresses.
+    ///
+    /// A geometry from an untrusted source goes through [`Geometry::usable`] first: reading and writing are total without,
+    /// but where components overlap, so do their bytes.
+    #[must_use]
+    pub fn new(geometry: &'g Geometry, xcr0: ComponentSet, xss: ComponentSet) -> Self {
+        // A supervisor component has no place in a standard image, whoever asks for it.
+        let xcr0 = xcr0.minus(geometry.supervisor_of(xcr0));
+        let whole = |format, set: ComponentSet| {
+            let row = |component| geometry.row(component).copied();
+            usize::try_from(size_bytes(format, set.union(ComponentSet::LEGACY), row).ok()?).ok()
+        };
+        Self {
+            geometry,
+            xcr0,
+            xss,
+            mxcsr_mask: MxcsrMask::COMMON,
+            addresses: LinearAddresses::Bits48,
+            whole_standard_bytes: whole(Format::Standard, xcr0),
+            whole_compacted_bytes: whole(Format::Compacted, xcr0.union(xss)),
+        }
+    }
+
+    /// Reads on behalf of a CPU with these bits of MXCSR.
+    #[must_use]
+    pub const fn with_mxcsr_mask(self, mxcsr_mask: MxcsrMask) -> Self {
+        Self { mxcsr_mask, ..self }
+    }
+
+    /// Reads on behalf of a CPU with linear addresses of this width.
+    #[must_use]
+    pub const fn with_addresses(self, addresses: LinearAddresses) -> Self {
+        Self { addresses, ..self }
+    }
+
+    /// Reads an image strictly. Bytes behind it are left alone: an area may be larger than what is in it.
+    ///
+    /// # Errors
+    ///
+    /// The first of [`Reader::faults`].
+    pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Image<'a>, ImageFault>
+    where
+        'g: 'a,
+    {
+        let header = header_of(bytes)?;
+        header.check(self.xcr0, self.xss)?;
+        let image = self.place(bytes, header, header.present())?;
+        if !self.mxcsr_mask.allows(image.mxcsr()) {
+            return Err(self.mxcsr_fault(&image));
+        }
+        let components = self.unlawful(&image);
+        if components.is_empty() { Ok(image) } else { Err(ImageFault::Unlawful { components }) }
+    }
+
+    /// Names everything that is wrong with an image, by the strict reading.
+    pub fn faults(&self, bytes: &[u8]) -> impl Iterator<Item = ImageFault> + use<> {
+        let (header, no_header) = match header_of(bytes) {
+            Ok(header) => (header, None),
+            Err(fault) => (Header::default(), Some(fault)),
+        };
+        // Without a header there is no image, and that is all that can be said.
+        let placed = no_header.is_none().then(|| self.place(bytes, header, self.allowed(&header)));
+        let (no_place, mxcsr, contents) = match placed {
+            Some(Ok(image)) => {
+                let components = self.unlawful(&image);
+                let is_lawful = self.mxcsr_mask.allows(image.mxcsr());
+                let contents = (!components.is_empty()).then_some(ImageFault::Unlawful { components });
+                (None, (!is_lawful).then(|| self.mxcsr_fault(&image)), contents)
+            }
+            Some(Err(fault)) => (Some(fault), None, None),
+            None => (None, None, None),
+        };
+        let header = header.faults(self.xcr0, self.xss).map(ImageFault::from);
+        no_header.into_iter().chain(header).chain([no_place, mxcsr, contents].into_iter().flatten())
+    }
+
+    /// Reads an image and drops or mends what the strict reading refuses, as far as it is known where each component lies.
+    ///
+    /// Components that may not be there or hold unlawful values are put into their initial configuration, bits that MXCSR has
+    /// not are cleared, and reserved bytes are ignored. Nothing is written: [`Image::write`] writes what was taken.
+    ///
+    /// # Errors
+    ///
+    /// The first of [`Reader::faults`] that cannot be mended: too few bytes, or a component without a place.
+    pub fn sanitise<'a>(&'a self, bytes: &'a [u8]) -> Result<Sanitised<'a>, ImageFault> {
+        let header = header_of(bytes)?;
+        let image = self.place(bytes, header, self.allowed(&header))?;
+        let lawful = image.present().minus(self.unlawful(&image));
+        let image = image.restricted(lawful, self.mxcsr_mask);
+        Ok(Sanitised { image, reader: self, bytes })
+    }
+
+    /// Returns what a header's image holds that it may.
+    fn allowed(&self, header: &Header) -> ComponentSet {
+        let allowed = match header.format() {
+            Format::Standard => self.xcr0,
+            Format::Compacted => self.xcr0.union(self.xss).intersection(header.places()),
+        };
+        header.present().intersection(allowed).intersection(ComponentSet::ALL)
+    }
+
+    /// Finds the components of an image; only `present` is taken from it.
+    #[inline]
+    fn place<'a>(&self, bytes: &'a [u8], header: Header, present: ComponentSet) -> Result<Image<'a>, ImageFault>
+    where
+        'g: 'a,
+    {
+        let format = header.format();
+        let (places, whole_bytes) = match format {
+            Format::Standard => (present, self.whole_standard_bytes.filter(|_| present.is_subset_of(self.xcr0))),
+            Format::Compacted => {
+                let is_whole = header.places() == self.xcr0.union(self.xss);
+                (header.places(), self.whole_compacted_bytes.filter(|_| is_whole))
+            }
+        };
+        let places = places.union(ComponentSet::LEGACY);
+        // Where all that might be there fits, what is there need not be added up.
+        match whole_bytes.and_then(|whole| bytes.get(..whole)) {
+            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
+            None => self.place_by_size(bytes, format, places, present),
+        }
+    }
+
+    /// Finds the components of an image that may be shorter than all that might be there.
+    fn place_by_size<'a>(
+        &self,
+        bytes: &'a [u8],
+        format: Format,
+        places: ComponentSet,
+        present: ComponentSet,
+    ) -> Result<Image<'a>, ImageFault>
+    where
+        'g: 'a,
+    {
+        let needed_bytes = size_bytes(format, places, |component| self.geometry.row(component).copied())?;
+        let len_bytes = bytes.len();
+        match usize::try_from(needed_bytes).ok().and_then(|needed| bytes.get(..needed)) {
+            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
+            None => Err(ImageFault::TooShort { len_bytes, needed_bytes }),
+        }
+    }
+
+    #[inline]
+    fn unlawful(&self, image: &Image<'_>) -> ComponentSet {
+        unlawful(image.present(), self.addresses, |component| image.component(component))
+    }
+
+    #[cold]
+    fn mxcsr_fault(&self, image: &Image<'_>) -> ImageFault {
+        ImageFault::Mxcsr { mxcsr: image.mxcsr(), mask: self.mxcsr_mask }
+    }
+}
+
+/// An image of which only what is lawful was taken; made by [`Reader::sanitise`].
+#[derive(Clone, Copy, Debug)]
+pub struct Sanitised<'a> {
+    image: Image<'a>,
+    reader: &'a Reader<'a>,
+    bytes: &'a [u8],
+}
+
+impl<'a> Sanitised<'a> {
+    /// Returns what was taken.
+    #[must_use]
+    pub const fn image(&self) -> &Image<'a> {
+        &self.image
+    }
+
+    /// Names everything that was mended; nothing where the strict reading takes the image.
+    pub fn mended(&self) -> impl Iterator<Item = ImageFault> + use<> {
+        self.reader.faults(self.bytes)
+    }
+}
+
+#[inline]
+fn header_of(bytes: &[u8]) -> Result<Header, ImageFault> {
+    let header = bytes.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
+    header.map(Header::from_bytes).ok_or(ImageFault::NoHeader { len_bytes: bytes.len() })
+}
