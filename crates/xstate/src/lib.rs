@@ -16,6 +16,10 @@
 //!
 //! What the manuals say of each component stands in one table, [`COMPONENTS`].
 //!
+//! State that was saved is an [`Image`]: a [`Reader`] judges its bytes, strictly, and [`Image::write`] brings it into another
+//! format or into another vendor's places, always in one canonical form. What hardware does with a header is another matter
+//! ([`hardware_fault`]), and what KVM does a third ([`kvm_set_xsave`]).
+//!
 //! # Example
 //!
 //! ```

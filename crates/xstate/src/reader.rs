@@ -159,7 +159,8 @@ impl<'g> Reader<'g> {
     {
         let format = header.format();
         let (places, whole_bytes) = match format {
-            Format::Standard => (present, self.whole_standard_bytes.filter(|_| present.is_subset_of(self.xcr0))),
+            // What is taken is a subset of XCR0.
+            Format::Standard => (present, self.whole_standard_bytes),
             Format::Compacted => {
                 let is_whole = header.places() == self.xcr0.union(self.xss);
                 (header.places(), self.whole_compacted_bytes.filter(|_| is_whole))

@@ -170,6 +170,18 @@ fn a_supervisor_component_that_the_cpu_lacks_matters_to_the_compacted_format_onl
 }
 
 #[test]
+fn bit_63_has_no_layout_even_where_leaf_0xd_gives_it_to_xss() {
+    let geometry = Geometry::read(|subleaf| match subleaf {
+        0 => [3, 576, 576, 0],
+        1 => [0xF, 576, 0, 1 << 31],
+        _ => [0; 4],
+    });
+    let set = ComponentSet::from_bits(1 << 63 | 3);
+    assert_eq!(geometry.standard_size(set), Err(LayoutError::ReservedBit));
+    assert_eq!(geometry.compacted_size(set), Err(LayoutError::ReservedBit));
+}
+
+#[test]
 fn bit_63_has_no_layout() {
     let set = ComponentSet::from_bits(1 << 63 | 3);
     assert_eq!(machines::milan().standard_size(set), Err(LayoutError::ReservedBit));

@@ -218,6 +218,16 @@ fn an_image_shows_what_is_present_and_nothing_stale() {
 }
 
 #[test]
+fn a_component_without_a_place_is_dropped_when_an_image_is_sanitised() {
+    let geometry = machines::milan();
+    let reader = Reader::new(&geometry, AVX_PKRU, CET);
+    let bytes = image(0x207, 1 << 63 | 0x7);
+    let sanitised = reader.sanitise(&bytes).unwrap();
+    assert!(sanitised.mended().eq([HeaderFault::NoPlace { components: Component::PKRU.into() }.into()]));
+    assert_eq!(sanitised.image().present().bits(), 0x7);
+}
+
+#[test]
 fn a_supervisor_component_asked_for_in_xcr0_is_refused_in_a_standard_image() {
     let geometry = machines::milan();
     let reader = Reader::new(&geometry, AVX_PKRU | CET, ComponentSet::EMPTY);

@@ -264,6 +264,23 @@ fn a_geometry_that_overwrites_itself_is_refused_where_it_matters() {
     }
     let bytes = genoa_image(0x4, &[(576, 1)]);
     assert_eq!(reader(&sane).read(&bytes).unwrap().write(&layout, &mut out), Ok(832));
+    // Its own images are no better.
+    let bytes = genoa_image(0x24, &[(576, 1), (600, 1)]);
+    let overwritten = reader(&overlapping).read(&bytes).unwrap().write(&layout, &mut out);
+    assert_eq!(overwritten, Err(WriteError::Overlap { component: Component::AVX }));
+}
+
+#[test]
+fn one_bit_anywhere_is_in_use() {
+    let geometry = machines::genoa();
+    for component in geometry.user() - ComponentSet::LEGACY {
+        let row = geometry.row(component).unwrap();
+        let used = component.described().and_then(|known| known.used_bytes).unwrap_or(row.size_bytes);
+        for byte in row.offset_bytes..row.offset_bytes + used {
+            let bytes = genoa_image(ComponentSet::from(component).bits(), &[(byte as usize, 0x80)]);
+            assert_eq!(reader(&geometry).read(&bytes).unwrap().in_use(), component.into(), "byte {byte}");
+        }
+    }
 }
 
 #[test]

@@ -157,7 +157,13 @@ fn set_random(component: Component, bytes: &mut [u8], words: &mut Words) {
         }
         _ => {
             words.fill(bytes);
-            bytes[0] |= 2;
+            // Registers that are used last lie at the end.
+            if words.once_in(3) {
+                let (start, _) = bytes.split_at_mut(bytes.len() / 2);
+                start.fill(0);
+            }
+            let last = bytes.len() - 1;
+            bytes[last] |= 2;
         }
     }
 }
