@@ -32,6 +32,13 @@ impl Format {
             Self::Capture => "capture",
         }
     }
+
+    /// Whether it holds what CPUID answered, not the names of features that somebody offers.
+    pub const fn is_hardware(self) -> bool {
+        match self {
+            Self::InstLatX64 | Self::CpuidRaw | Self::Capture => true,
+        }
+    }
 }
 
 impl fmt::Display for Format {

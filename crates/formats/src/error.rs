@@ -2,6 +2,8 @@
 
 use selfsame_cpuid::text::TextError;
 
+use crate::detect::Format;
+
 /// Why a file is not taken as a dump. Lines count from 1.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -16,7 +18,7 @@ pub enum ReadError {
         offset: usize,
     },
     /// No row of a known format is in the file.
-    #[error("no row of a known format (instlatx64, cpuid-r, capture): is it a dump?")]
+    #[error("no row of a known format ({}): is it a dump?", format_names())]
     UnknownFormat,
     /// A line is malformed.
     #[error("line {line}: {reason}")]
@@ -55,6 +57,15 @@ pub enum ReadError {
     /// No logical CPU has leaf 0.
     #[error("no logical cpu with leaf 00000000: the file says nothing about a machine")]
     NoCpu,
+    /// A file that tells of features by name has no name that is known here.
+    #[error("none of the features that it names is known here: is it about an x86 CPU?")]
+    NoKnownFeature,
+    /// The file tells of several machines where one is asked for.
+    #[error("the file tells of {count} machines, where one is asked for: give each a file of its own")]
+    SeveralMachines {
+        /// How many there are.
+        count: usize,
+    },
     /// The file is a policy.
     #[error("this is a policy, not a dump of a machine: give it where a policy is asked for")]
     Policy,
@@ -63,13 +74,18 @@ pub enum ReadError {
     Text(#[from] TextError),
 }
 
+/// The names of all formats.
+fn format_names() -> String {
+    Format::ALL.map(Format::name).join(", ")
+}
+
 fn at(line: Option<usize>) -> String {
     line.map(|line| format!("line {line}: ")).unwrap_or_default()
 }
 
 /// A name is not that of a [`Format`](crate::Format).
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("unknown format: known are instlatx64, cpuid-r and capture")]
+#[error("unknown format: known are {}", format_names())]
 pub struct UnknownFormat;
 
 /// A name is not that of a [`Source`](crate::Source).

@@ -23,6 +23,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod by_name;
 mod capture;
 mod capture_text;
 mod collect;
@@ -36,6 +37,7 @@ mod instlatx64;
 mod ranges;
 mod raw;
 mod scan;
+mod spelling;
 mod subleaf;
 
 use selfsame_cpuid::text;
@@ -47,6 +49,7 @@ pub use dump::{CpuDump, Dump, Source};
 pub use error::{ReadError, UnknownFormat, UnknownSource};
 pub use findings::Finding;
 pub use raw::Raw;
+pub use spelling::{Meaning, Spelling, meaning, suggestion};
 
 /// Reads a dump of one machine; finds its format out where `format` does not say it.
 ///
@@ -54,8 +57,23 @@ pub use raw::Raw;
 ///
 /// # Errors
 ///
-/// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows.
+/// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows; and
+/// files of several machines, which [`read_all`] takes.
 pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, ReadError> {
+    let dumps = read_all(bytes, name, format)?;
+    let [dump] = <[Dump; 1]>::try_from(dumps).map_err(|dumps| ReadError::SeveralMachines { count: dumps.len() })?;
+    Ok(dump)
+}
+
+/// Reads the dumps of all machines that a file tells of, at least one, in the order of the file.
+///
+/// Most formats hold one machine, as [`read`] takes it. Where a file holds several that it does not name, they are called
+/// `name#1`, `name#2` and so on.
+///
+/// # Errors
+///
+/// As [`read`], for the first machine that cannot be taken.
+pub fn read_all(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Vec<Dump>, ReadError> {
     // The grammar of captures names what is wrong with its bytes itself, by line.
     let is_ours = format.map_or_else(|| text::looks_like(bytes), |format| format == Format::Capture);
     let bytes = if is_ours { bytes } else { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) };
@@ -66,15 +84,19 @@ pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, Re
         let offset = bytes.iter().position(|&b| b == 0).unwrap_or_default();
         return Err(ReadError::Binary { offset });
     }
-    let mut dump = match format.or_else(|| detect(bytes)).ok_or(ReadError::UnknownFormat)? {
-        Format::InstLatX64 => instlatx64::read(bytes)?,
-        Format::CpuidRaw => cpuid_raw::read(bytes)?,
-        Format::Capture => capture::read(bytes)?,
+    let mut dumps = match format.or_else(|| detect(bytes)).ok_or(ReadError::UnknownFormat)? {
+        Format::InstLatX64 => vec![instlatx64::read(bytes)?],
+        Format::CpuidRaw => vec![cpuid_raw::read(bytes)?],
+        Format::Capture => vec![capture::read(bytes)?],
     };
-    if dump.name.is_empty() {
-        dump.name = capture_text::name_of(name);
+    let name = capture_text::name_of(name);
+    let is_alone = dumps.len() == 1;
+    for (number, dump) in (1..).zip(&mut dumps) {
+        if dump.name.is_empty() {
+            dump.name = if is_alone { name.clone() } else { format!("{name}#{number}") };
+        }
+        let found = examine(dump);
+        dump.findings.extend(found);
     }
-    let found = examine(&mut dump);
-    dump.findings.extend(found);
-    Ok(dump)
+    Ok(dumps)
 }
