@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use selfsame_cpuid::{FEATURES, Feature, Place, Register, Regs, Signature, Vendor, WordSource, feature};
+use selfsame_cpuid::{FEATURES, Feature, Place, Register, Regs, Signature, Vendor, WordSource, feature, feature_at};
 use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
 
 use crate::dump::CpuDump;
@@ -56,6 +56,12 @@ impl NamedCpu {
         if let Some(row) = self.resolve(name, line, findings) {
             self.present.insert(row.place);
         }
+    }
+
+    /// Adds a feature by its place: bits that nobody names are kept, and [`selfsame_cpuid::examine`] tells of them.
+    pub(crate) fn insert(&mut self, place: Place) {
+        self.known += usize::from(feature_at(place).is_some());
+        self.present.insert(place);
     }
 
     /// Takes a feature away.

@@ -7,7 +7,7 @@ use selfsame_cpuid::text::looks_like;
 
 use crate::error::UnknownFormat;
 use crate::scan::{self, Line};
-use crate::{cpuid_raw, instlatx64};
+use crate::{cpuid_raw, cpuinfo, instlatx64, kvm_json, xen_policy, xen_words};
 
 /// A format that [`read`](crate::read) knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
@@ -18,11 +18,30 @@ pub enum Format {
     CpuidRaw,
     /// Selfsame's own capture.
     Capture,
+    /// Linux's `/proc/cpuinfo`.
+    ProcCpuinfo,
+    /// A featureset of Xen or XAPI: words in hexadecimal.
+    XenFeatureset,
+    /// What `xen-cpuid -p` prints.
+    XenPolicy,
+    /// QEMU's answer to `query-cpu-model-expansion`.
+    Qmp,
+    /// KVM's CPUID entries as JSON.
+    KvmJson,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::InstLatX64, Self::CpuidRaw, Self::Capture];
+    pub const ALL: [Self; 8] = [
+        Self::InstLatX64,
+        Self::CpuidRaw,
+        Self::Capture,
+        Self::ProcCpuinfo,
+        Self::XenFeatureset,
+        Self::XenPolicy,
+        Self::Qmp,
+        Self::KvmJson,
+    ];
 
     /// The format's name.
     pub const fn name(self) -> &'static str {
@@ -30,13 +49,19 @@ impl Format {
             Self::InstLatX64 => "instlatx64",
             Self::CpuidRaw => "cpuid-r",
             Self::Capture => "capture",
+            Self::ProcCpuinfo => "cpuinfo",
+            Self::XenFeatureset => "xen-featureset",
+            Self::XenPolicy => "xen-cpuid",
+            Self::Qmp => "qmp",
+            Self::KvmJson => "kvm-json",
         }
     }
 
-    /// Whether it holds what CPUID answered, not the names of features that somebody offers.
+    /// Whether it tells what the hardware has, not what somebody offers to guests.
     pub const fn is_hardware(self) -> bool {
         match self {
-            Self::InstLatX64 | Self::CpuidRaw | Self::Capture => true,
+            Self::InstLatX64 | Self::CpuidRaw | Self::Capture | Self::ProcCpuinfo | Self::XenPolicy => true,
+            Self::XenFeatureset | Self::Qmp | Self::KvmJson => false,
         }
     }
 }
@@ -61,15 +86,34 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
     if looks_like(bytes) {
         return Some(Format::Capture);
     }
+    if bytes.trim_ascii_start().starts_with(b"{") || bytes.trim_ascii_start().starts_with(b"[") {
+        return Some(json(bytes));
+    }
     scan::lines(bytes).find_map(|Line { text, .. }| {
         if instlatx64::is_row(text) {
             Some(Format::InstLatX64)
         } else if cpuid_raw::is_row(text) {
             Some(Format::CpuidRaw)
+        } else if xen_policy::is_row(text) {
+            Some(Format::XenPolicy)
+        } else if xen_words::is_row(text) {
+            Some(Format::XenFeatureset)
+        } else if cpuinfo::is_row(text) {
+            Some(Format::ProcCpuinfo)
         } else {
             None
         }
     })
+}
+
+/// Which JSON it is: what is neither is taken for QEMU's, whose reader says what is wrong.
+fn json(bytes: &[u8]) -> Format {
+    let first = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>().next();
+    if first.and_then(Result::ok).is_some_and(|value| kvm_json::is_list(&value)) {
+        Format::KvmJson
+    } else {
+        Format::Qmp
+    }
 }
 
 #[test]
@@ -78,5 +122,13 @@ fn a_format_is_known_by_its_first_row_after_any_other_text() {
     assert_eq!(detect(b"CPUID Revision : 1\nCPUID 00000000: 0"), Some(Format::InstLatX64));
     assert_eq!(detect(b"selfsame 1 policy\n"), Some(Format::Capture));
     assert_eq!(detect(b"\nselfsame 1 policy\n"), None);
-    assert_eq!(detect(b"processor : 0\nflags : fpu\n"), None);
+    assert_eq!(detect(b"processor : 0\nflags : fpu\n"), Some(Format::ProcCpuinfo));
+    assert_eq!(detect(b"HVM Max 00000001:00000002:00000003:00000004\n"), Some(Format::XenFeatureset));
+    assert_eq!(detect(b"00000001-00000002-00000003-00000004-00000005"), Some(Format::XenFeatureset));
+    assert_eq!(
+        detect(b"Raw policy:\n  00000000:ffffffff -> 00000010:68747541:444d4163:69746e65"),
+        Some(Format::XenPolicy)
+    );
+    assert_eq!(detect(b"\n{\"return\": {}}"), Some(Format::Qmp));
+    assert_eq!(detect(b"[{\"function\": 0}]"), Some(Format::KvmJson));
 }

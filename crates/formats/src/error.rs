@@ -60,6 +60,20 @@ pub enum ReadError {
     /// A file that tells of features by name has no name that is known here.
     #[error("none of the features that it names is known here: is it about an x86 CPU?")]
     NoKnownFeature,
+    /// A JSON text has no expanded CPU model.
+    #[error("no expanded CPU model: ask QEMU with `query-cpu-model-expansion`, type `full`")]
+    NoModelExpansion,
+    /// A JSON text has no list of CPUID entries.
+    #[error("no list of CPUID entries, alone or as `entries`")]
+    NoEntries,
+    /// An entry of a list lacks a number, or has one that is too large. Entries count from 0.
+    #[error("entry {entry}: `{field}` is missing or no number of its size")]
+    Entry {
+        /// The entry.
+        entry: usize,
+        /// The field.
+        field: &'static str,
+    },
     /// The file tells of several machines where one is asked for.
     #[error("the file tells of {count} machines, where one is asked for: give each a file of its own")]
     SeveralMachines {

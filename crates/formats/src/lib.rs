@@ -28,17 +28,22 @@ mod capture;
 mod capture_text;
 mod collect;
 mod cpuid_raw;
+mod cpuinfo;
 mod detect;
 mod dirt;
 mod dump;
 mod error;
 mod findings;
 mod instlatx64;
+mod kvm_json;
+mod qmp;
 mod ranges;
 mod raw;
 mod scan;
 mod spelling;
 mod subleaf;
+mod xen_policy;
+mod xen_words;
 
 use selfsame_cpuid::text;
 
@@ -88,6 +93,11 @@ pub fn read_all(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Vec<
         Format::InstLatX64 => vec![instlatx64::read(bytes)?],
         Format::CpuidRaw => vec![cpuid_raw::read(bytes)?],
         Format::Capture => vec![capture::read(bytes)?],
+        Format::ProcCpuinfo => vec![cpuinfo::read(bytes)?],
+        Format::XenFeatureset => vec![xen_words::read(bytes)?],
+        Format::XenPolicy => vec![xen_policy::read(bytes)?],
+        Format::Qmp => vec![qmp::read(bytes)?],
+        Format::KvmJson => vec![kvm_json::read(bytes)?],
     };
     let name = capture_text::name_of(name);
     let is_alone = dumps.len() == 1;

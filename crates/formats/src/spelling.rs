@@ -96,19 +96,83 @@ fn own_rows(name: fn(&Feature) -> &'static str) -> impl Iterator<Item = (&'stati
     rows.map(move |row| (name(row), row)).filter(|(name, _)| !name.is_empty())
 }
 
-/// Flags of Linux that stand for one bit on Intel's CPUs and those that follow Intel, and for another on AMD's: the
-/// flag, then both features (Linux arch/x86/kernel/cpu/common.c, init_speculation_control; resctrl by its own bits).
-static LINUX_BY_VENDOR: [(&str, &str, &str); 5] = [
+/// Flags of Linux that stand for one bit on Intel's CPUs and those that follow Intel, and for another on AMD's, or for a
+/// bit of another name: the flag, then both features (Linux arch/x86/kernel/cpu/common.c, init_speculation_control; resctrl by its own bits).
+static LINUX_BY_VENDOR: [(&str, &str, &str); 6] = [
     ("ibpb", "spec-ctrl", "ibpb"),
     ("ibrs", "spec-ctrl", "ibrs"),
     ("mba", "mba", "amd-mba"),
+    // One bit, which sets this flag and constant_tsc (arch/x86/kernel/cpu/intel.c and amd.c).
+    ("nonstop_tsc", "invtsc", "invtsc"),
     ("ssbd", "ssbd", "amd-ssbd"),
     ("stibp", "stibp", "amd-stibp"),
 ];
 
-/// Flags that Linux makes itself, of what it found out in other ways than by a bit of CPUID (Linux
-/// arch/x86/include/asm/cpufeatures.h), and what each says.
-static LINUX_SOFTWARE: [(&str, &str); 0] = [];
+/// Flags that Linux makes itself, of what it found out in other ways than by a bit that CPUID shows under this name (Linux
+/// arch/x86/include/asm/cpufeatures.h), and what each says. Those of VMX say too little of its MSRs to make them.
+static LINUX_SOFTWARE: [(&str, &str); 61] = [
+    ("acc_power", "the accumulated power counter, by family"),
+    ("always", "true everywhere"),
+    ("amd_dcm", "several nodes in one package"),
+    ("arch_perfmon", "leaf 0xA counts"),
+    ("art", "the crystal clock of leaf 0x15"),
+    ("bp_spec_reduce", "a mitigation's MSR bit"),
+    ("bts", "branch trace store works"),
+    ("centaur_mcr", "MTRRs of another kind"),
+    ("constant_tsc", "the TSC's rate does not follow the clock"),
+    ("cpuid", "CPUID exists"),
+    ("cpuid_dep", "a note about other flags"),
+    ("cxmmx", "Cyrix's MMX"),
+    ("cyrix_arr", "MTRRs of another kind"),
+    ("entry_ibpb", "a mitigation in use"),
+    ("ept", "VMX: nested paging"),
+    ("ept_ad", "VMX: accessed and dirty bits"),
+    ("extd_apicid", "APIC ids of eight bits"),
+    ("flexpriority", "VMX: APIC access page"),
+    ("hetero_core", "cores of several kinds"),
+    ("ibpb_exit_to_user", "a mitigation in use"),
+    ("ibrs_enhanced", "a mitigation in use"),
+    ("ibrs_exit", "a mitigation in use"),
+    ("invpcid_single", "INVPCID of one address, once"),
+    ("k6_mtrr", "MTRRs of another kind"),
+    ("k8", "by family"),
+    ("mfence_rdtsc", "what orders RDTSC"),
+    ("msr_spec_ctrl", "IA32_SPEC_CTRL exists"),
+    ("nonstop_tsc_s3", "the TSC runs on in S3"),
+    ("nopl", "long NOPs work"),
+    ("pebs", "precise sampling works"),
+    ("pti", "a mitigation in use"),
+    ("rapl", "energy counters exist"),
+    ("rep_good", "string moves are fast, by family"),
+    ("retpoline", "a mitigation in use"),
+    ("retpoline_amd", "a mitigation in use"),
+    ("retpoline_lfence", "a mitigation in use"),
+    ("ring3mwait", "MWAIT in user mode, by MSR"),
+    ("rsb_ctxsw", "a mitigation in use"),
+    ("sev_es_msrs", "software's"),
+    ("split_lock_detect", "split locks trap"),
+    ("ssbd_force", "a mitigation in use"),
+    ("stuff_rsb", "a mitigation in use"),
+    ("swapgs_fence", "a mitigation in use"),
+    ("syscall32", "SYSCALL from 32-bit code"),
+    ("sysenter32", "SYSENTER from 32-bit code"),
+    ("tdx_guest", "runs under TDX"),
+    ("tdx_host_platform", "TDX is initialised"),
+    ("tpr_shadow", "VMX: TPR shadow"),
+    ("tsc_known_freq", "the hypervisor tells the TSC's rate"),
+    ("tsc_reliable", "the TSC needs no watchdog"),
+    ("up", "one CPU"),
+    ("use_ibpb", "a mitigation in use"),
+    ("use_ibrs_fw", "a mitigation in use"),
+    ("user_shstk", "shadow stacks of user code are in use"),
+    ("vcpupreempt", "the hypervisor tells of preempted CPUs"),
+    ("vmmcall", "hypercalls are by VMMCALL"),
+    ("vpid", "VMX: tagged TLB"),
+    ("xcompacted", "XSAVES or XSAVEC is in use"),
+    ("xenpv", "a PV guest of Xen"),
+    ("xtopology", "leaf 0xB is in use"),
+    ("zen5", "by family"),
+];
 
 #[cfg(test)]
 mod tests {
