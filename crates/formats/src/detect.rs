@@ -18,11 +18,16 @@ pub enum Format {
     CpuidRaw,
     /// Selfsame's own capture.
     Capture,
+    /// The raw dumps of libvirt's tests: `<cpudata arch='x86'>`.
+    LibvirtCpuData,
+    /// libvirt's XML with a `<cpu>` in it: capabilities, domain capabilities, a domain, or `<cpu>` elements alone.
+    LibvirtCpu,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::InstLatX64, Self::CpuidRaw, Self::Capture];
+    pub const ALL: [Self; 5] =
+        [Self::InstLatX64, Self::CpuidRaw, Self::Capture, Self::LibvirtCpuData, Self::LibvirtCpu];
 
     /// The format's name.
     pub const fn name(self) -> &'static str {
@@ -30,13 +35,16 @@ impl Format {
             Self::InstLatX64 => "instlatx64",
             Self::CpuidRaw => "cpuid-r",
             Self::Capture => "capture",
+            Self::LibvirtCpuData => "libvirt-cpudata",
+            Self::LibvirtCpu => "libvirt-cpu",
         }
     }
 
     /// Whether it holds what CPUID answered, not the names of features that somebody offers.
     pub const fn is_hardware(self) -> bool {
         match self {
-            Self::InstLatX64 | Self::CpuidRaw | Self::Capture => true,
+            Self::InstLatX64 | Self::CpuidRaw | Self::Capture | Self::LibvirtCpuData => true,
+            Self::LibvirtCpu => false,
         }
     }
 }
@@ -61,6 +69,9 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
     if looks_like(bytes) {
         return Some(Format::Capture);
     }
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        return xml_format(bytes);
+    }
     scan::lines(bytes).find_map(|Line { text, .. }| {
         if instlatx64::is_row(text) {
             Some(Format::InstLatX64)
@@ -70,6 +81,22 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
             None
         }
     })
+}
+
+/// Which of libvirt's documents an XML file is, by any of its tags.
+fn xml_format(bytes: &[u8]) -> Option<Format> {
+    const TAGS: [(&str, Format); 5] = [
+        ("<cpudata", Format::LibvirtCpuData),
+        ("<cpu", Format::LibvirtCpu),
+        ("<capabilities", Format::LibvirtCpu),
+        ("<domainCapabilities", Format::LibvirtCpu),
+        ("<domain", Format::LibvirtCpu),
+    ];
+    let has_tag = |tag: &str| {
+        let ends = |at: usize| bytes.get(at + tag.len()).is_some_and(|byte| b" \t\r\n/>".contains(byte));
+        memchr::memmem::find_iter(bytes, tag).any(ends)
+    };
+    TAGS.iter().find(|(tag, _)| has_tag(tag)).map(|(_, format)| *format)
 }
 
 #[test]
