@@ -54,7 +54,14 @@ impl Host {
     ///
     /// The list is the maximum, but for what KVM leaves to its VMMs to add on every host: HYPERVISOR, TSC_DEADLINE, ARAT.
     pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
-        let policy = offered_policy(offered, kind, trims);
+        let policy = offered_policy(offered, kind, trims, |set| quirk::vmm_makes(kind, set));
+        Self { raw: offered.features(), max: policy.clone(), default: policy }
+    }
+
+    /// Takes what a VMM says that it gives, such as libvirt's `<cpu>` or QEMU's expansion of `host`, as the host's maximum
+    /// and default: what the VMM makes is in it already.
+    pub fn from_vmm(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
+        let policy = offered_policy(offered, kind, trims, |_| {});
         Self { raw: offered.features(), max: policy.clone(), default: policy }
     }
 
@@ -164,7 +171,7 @@ impl Hardware {
     }
 }
 
-fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
+fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims, vmm_makes: impl FnOnce(&mut Featureset)) -> Policy {
     let mut leaves = offered.clone();
     let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
     rebuild::clear_what_is_not_the_cpus(&mut leaves);
@@ -173,7 +180,7 @@ fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims) -> Policy {
         let _ = leaves.set(leaf, 0, regs);
     }
     let mut set = leaves.features();
-    quirk::vmm_makes(kind, &mut set);
+    vmm_makes(&mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);
     let geometry = usable_geometry(offered, offered.vendor());
     close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});

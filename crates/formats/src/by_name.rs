@@ -3,14 +3,15 @@
 //! Such a file tells what somebody offers to guests, not what the hardware is. What its names leave open and every such
 //! offer has (where components lie, AMX's one palette, the fixed bits of nested VMX) is filled in here.
 
-use std::collections::BTreeSet;
-
-use selfsame_cpuid::{FEATURES, Feature, Place, Register, Regs, Signature, Vendor, WordSource, feature, feature_at};
+use selfsame_cpuid::{
+    FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource, feature, feature_at,
+};
 use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
 
 use crate::dump::CpuDump;
 use crate::error::ReadError;
 use crate::findings::Findings;
+use crate::models::is_vmx;
 use crate::spelling::{Meaning, Spelling, meaning, suggestion};
 
 /// What is known of a CPU beside its features.
@@ -33,14 +34,14 @@ pub(crate) struct Identity {
 pub(crate) struct NamedCpu {
     spelling: Spelling,
     identity: Identity,
-    present: BTreeSet<Place>,
+    present: Featureset,
     known: usize,
 }
 
 impl NamedCpu {
     /// Begins a CPU whose features have the names of `spelling`.
     pub(crate) fn new(spelling: Spelling, identity: Identity) -> Self {
-        Self { spelling, identity, present: BTreeSet::new(), known: 0 }
+        Self { spelling, identity, present: Featureset::EMPTY, known: 0 }
     }
 
     /// The vendor, as far as names and places depend on it.
@@ -64,13 +65,6 @@ impl NamedCpu {
         self.present.insert(place);
     }
 
-    /// Takes a feature away.
-    pub(crate) fn remove(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) {
-        if let Some(row) = self.resolve(name, line, findings) {
-            self.present.remove(&row.place);
-        }
-    }
-
     fn resolve(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) -> Option<&'static Feature> {
         match meaning(name, self.spelling, self.vendor()) {
             Some(Meaning::Feature(row)) => {
@@ -82,7 +76,7 @@ impl NamedCpu {
                 None
             }
             None => {
-                findings.note(quoted(name), line, unknown(name, self.spelling));
+                self.note_unknown(name, line, findings);
                 None
             }
         }
@@ -99,7 +93,7 @@ impl NamedCpu {
         }
         let mut cpu = CpuDump::new(number);
         self.add_vmx(&mut cpu);
-        for &place in &self.present {
+        for place in self.present.iter() {
             set(&mut cpu, place);
         }
         self.add_numbers(&mut cpu);
@@ -110,20 +104,20 @@ impl NamedCpu {
     }
 
     fn has(&self, name: &str) -> bool {
-        feature(name).is_some_and(|row| self.present.contains(&row.place))
+        feature(name).is_some_and(|row| self.present.contains(row.place))
     }
 
     /// Fills what KVM's nested VMX says on every host, and makes the controls that are 1 by default and not named so.
     fn add_vmx(&mut self, cpu: &mut CpuDump) {
         if !self.has("vmx") {
             // Without VMX its MSRs cannot be read.
-            self.present.retain(|place| !matches!(place.word().source(), WordSource::Msr { index: 0x480..=0x493, .. }));
+            self.present = self.present.iter().filter(|&place| !is_vmx(place)).collect();
             return;
         }
         cpu.msrs.extend(KVM_VMX.map(|(index, value)| (index, Some(value))));
         let cr4 = CR4_BITS.iter().filter(|(_, name)| self.has(name)).fold(CR4_ALWAYS, |bits, (bit, _)| bits | 1 << bit);
         cpu.msrs.insert(0x489, Some(cr4));
-        for row in FEATURES.iter().filter(|row| row.is_default_one && !self.present.contains(&row.place)) {
+        for row in FEATURES.iter().filter(|row| row.is_default_one && !self.present.contains(row.place)) {
             if let WordSource::Msr { index, .. } = row.place.word().source() {
                 let both = u64::from(row.place.mask()) << 32 | u64::from(row.place.mask());
                 let value = cpu.msrs.entry(index).or_insert(Some(0));
@@ -156,7 +150,7 @@ impl NamedCpu {
         if !self.has("xsave") {
             return;
         }
-        let rows = FEATURES.iter().filter(|row| self.present.contains(&row.place));
+        let rows = FEATURES.iter().filter(|row| self.present.contains(row.place));
         let used = rows.fold(ComponentSet::EMPTY, |states, row| states.union(row.components));
         let is_user = |component: &Component| matches!(component.class(), Some(Class::User | Class::UserDynamic));
         let user: ComponentSet = used.iter().filter(is_user).collect::<ComponentSet>().union(ComponentSet::LEGACY);
@@ -302,7 +296,7 @@ fn add_highest(cpu: &mut CpuDump) {
 }
 
 /// Leaf 0 of a vendor.
-fn vendor_regs(name: [u8; 12]) -> Regs {
+pub(crate) fn vendor_regs(name: [u8; 12]) -> Regs {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = name;
     let word = u32::from_le_bytes;
     Regs::new(0, word([a, b, c, d]), word([i, j, k, l]), word([e, f, g, h]))

@@ -28,11 +28,15 @@ pub enum Format {
     Qmp,
     /// KVM's CPUID entries as JSON.
     KvmJson,
+    /// The raw dumps of libvirt's tests: `<cpudata arch='x86'>`.
+    LibvirtCpuData,
+    /// libvirt's XML with a `<cpu>` in it: capabilities, domain capabilities, a domain, or `<cpu>` elements alone.
+    LibvirtCpu,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::InstLatX64,
         Self::CpuidRaw,
         Self::Capture,
@@ -41,6 +45,8 @@ impl Format {
         Self::XenPolicy,
         Self::Qmp,
         Self::KvmJson,
+        Self::LibvirtCpuData,
+        Self::LibvirtCpu,
     ];
 
     /// The format's name.
@@ -54,14 +60,21 @@ impl Format {
             Self::XenPolicy => "xen-cpuid",
             Self::Qmp => "qmp",
             Self::KvmJson => "kvm-json",
+            Self::LibvirtCpuData => "libvirt-cpudata",
+            Self::LibvirtCpu => "libvirt-cpu",
         }
     }
 
     /// Whether it tells what the hardware has, not what somebody offers to guests.
     pub const fn is_hardware(self) -> bool {
         match self {
-            Self::InstLatX64 | Self::CpuidRaw | Self::Capture | Self::ProcCpuinfo | Self::XenPolicy => true,
-            Self::XenFeatureset | Self::Qmp | Self::KvmJson => false,
+            Self::InstLatX64
+            | Self::CpuidRaw
+            | Self::Capture
+            | Self::ProcCpuinfo
+            | Self::XenPolicy
+            | Self::LibvirtCpuData => true,
+            Self::XenFeatureset | Self::Qmp | Self::KvmJson | Self::LibvirtCpu => false,
         }
     }
 }
@@ -89,6 +102,9 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
     if bytes.trim_ascii_start().starts_with(b"{") || bytes.trim_ascii_start().starts_with(b"[") {
         return Some(json(bytes));
     }
+    if bytes.trim_ascii_start().starts_with(b"<") {
+        return xml_format(bytes);
+    }
     scan::lines(bytes).find_map(|Line { text, .. }| {
         if instlatx64::is_row(text) {
             Some(Format::InstLatX64)
@@ -114,6 +130,22 @@ fn json(bytes: &[u8]) -> Format {
     } else {
         Format::Qmp
     }
+}
+
+/// Which of libvirt's documents an XML file is, by any of its tags.
+fn xml_format(bytes: &[u8]) -> Option<Format> {
+    const TAGS: [(&str, Format); 5] = [
+        ("<cpudata", Format::LibvirtCpuData),
+        ("<cpu", Format::LibvirtCpu),
+        ("<capabilities", Format::LibvirtCpu),
+        ("<domainCapabilities", Format::LibvirtCpu),
+        ("<domain", Format::LibvirtCpu),
+    ];
+    let has_tag = |tag: &str| {
+        let ends = |at: usize| bytes.get(at + tag.len()).is_some_and(|byte| b" \t\r\n/>".contains(byte));
+        memchr::memmem::find_iter(bytes, tag).any(ends)
+    };
+    TAGS.iter().find(|(tag, _)| has_tag(tag)).map(|(_, format)| *format)
 }
 
 #[test]

@@ -74,6 +74,56 @@ pub enum ReadError {
         /// The field.
         field: &'static str,
     },
+    /// No `<cpu>` element is in the file.
+    #[error("no <cpu> element says what a CPU has")]
+    NoCpuElement,
+    /// A `<cpu>` element cannot be taken.
+    #[error("line {line}: {error}")]
+    Element {
+        /// The line of its tag.
+        line: usize,
+        /// Why.
+        error: Box<ReadError>,
+    },
+    /// A `<cpu>` names a model that nobody knows here.
+    #[error(
+        "no CPU model is called `{name}`{}; --cpu-map DIR takes the models of a newer libvirt",
+        nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default()
+    )]
+    UnknownModel {
+        /// The name.
+        name: String,
+        /// The nearest name that there is.
+        nearest: Option<String>,
+    },
+    /// A `<cpu>` says only where the guest's CPU comes from.
+    #[error(
+        "<cpu mode='{mode}'> does not say what the CPU has: give the host's `virsh capabilities` or \
+         `virsh domcapabilities`, or `virsh dumpxml` of the running guest"
+    )]
+    Unexpanded {
+        /// The mode.
+        mode: &'static str,
+    },
+    /// The CPU is no x86.
+    #[error("this is a CPU of architecture {name}: only x86 is known here")]
+    OtherArchitecture {
+        /// The architecture, in libvirt's spelling.
+        name: String,
+    },
+    /// Values of MSRs are not what the CPU said: they repeat another MSR's bytes, rotated.
+    #[error(
+        "{count} VMX MSRs repeat msr {origin:#x} with its bytes rotated (first {first:#x}): they were read through a \
+         buffered file and are not the CPU's; dump the MSRs again with `rdmsr` or `selfsame capture`"
+    )]
+    RotatedMsrs {
+        /// The MSR whose value is repeated.
+        origin: u32,
+        /// The first VMX MSR that repeats it.
+        first: u32,
+        /// How many do.
+        count: usize,
+    },
     /// The file tells of several machines where one is asked for.
     #[error("the file tells of {count} machines, where one is asked for: give each a file of its own")]
     SeveralMachines {
