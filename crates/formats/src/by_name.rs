@@ -65,6 +65,27 @@ impl NamedCpu {
         self.present.insert(place);
     }
 
+    /// Adds features whose names are resolved already.
+    pub(crate) fn add_all(&mut self, features: &Featureset) {
+        self.present = self.present | *features;
+        self.known += 1;
+    }
+
+    /// Adds or takes away a feature whose name is resolved already.
+    pub(crate) fn put(&mut self, place: Place, is_present: bool) {
+        self.known += 1;
+        if is_present {
+            self.present.insert(place);
+        } else {
+            self.present.remove(place);
+        }
+    }
+
+    /// Names a name that nobody knows.
+    pub(crate) fn note_unknown(&self, name: &str, line: Option<usize>, findings: &mut Findings) {
+        findings.note(quoted(name), line, unknown(name, self.spelling));
+    }
+
     fn resolve(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) -> Option<&'static Feature> {
         match meaning(name, self.spelling, self.vendor()) {
             Some(Meaning::Feature(row)) => {
