@@ -7,7 +7,7 @@ use selfsame_cpuid::text::looks_like;
 
 use crate::error::UnknownFormat;
 use crate::scan::{self, Line};
-use crate::{cpuid_raw, cpuinfo, instlatx64, kvm_json, xen_policy, xen_words};
+use crate::{cpuid_raw, cpuinfo, instlatx64, kvm_json, qemu_line, xen_policy, xen_words};
 
 /// A format that [`read`](crate::read) knows.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
@@ -32,11 +32,13 @@ pub enum Format {
     LibvirtCpuData,
     /// libvirt's XML with a `<cpu>` in it: capabilities, domain capabilities, a domain, or `<cpu>` elements alone.
     LibvirtCpu,
+    /// QEMU's `-cpu`, alone or in a whole command line.
+    QemuCpu,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::InstLatX64,
         Self::CpuidRaw,
         Self::Capture,
@@ -47,6 +49,7 @@ impl Format {
         Self::KvmJson,
         Self::LibvirtCpuData,
         Self::LibvirtCpu,
+        Self::QemuCpu,
     ];
 
     /// The format's name.
@@ -62,6 +65,7 @@ impl Format {
             Self::KvmJson => "kvm-json",
             Self::LibvirtCpuData => "libvirt-cpudata",
             Self::LibvirtCpu => "libvirt-cpu",
+            Self::QemuCpu => "qemu-cpu",
         }
     }
 
@@ -74,7 +78,7 @@ impl Format {
             | Self::ProcCpuinfo
             | Self::XenPolicy
             | Self::LibvirtCpuData => true,
-            Self::XenFeatureset | Self::Qmp | Self::KvmJson | Self::LibvirtCpu => false,
+            Self::XenFeatureset | Self::Qmp | Self::KvmJson | Self::LibvirtCpu | Self::QemuCpu => false,
         }
     }
 }
@@ -116,6 +120,8 @@ pub fn detect(bytes: &[u8]) -> Option<Format> {
             Some(Format::XenFeatureset)
         } else if cpuinfo::is_row(text) {
             Some(Format::ProcCpuinfo)
+        } else if qemu_line::is_row(text) {
+            Some(Format::QemuCpu)
         } else {
             None
         }
@@ -161,6 +167,7 @@ fn a_format_is_known_by_its_first_row_after_any_other_text() {
         detect(b"Raw policy:\n  00000000:ffffffff -> 00000010:68747541:444d4163:69746e65"),
         Some(Format::XenPolicy)
     );
+    assert_eq!(detect(b"#!/bin/sh\nexec qemu-system-x86_64 -m 4G -cpu EPYC,-svm\n"), Some(Format::QemuCpu));
     assert_eq!(detect(b"\n{\"return\": {}}"), Some(Format::Qmp));
     assert_eq!(detect(b"[{\"function\": 0}]"), Some(Format::KvmJson));
 }

@@ -85,7 +85,7 @@ pub enum ReadError {
         /// Why.
         error: Box<ReadError>,
     },
-    /// A `<cpu>` names a model that nobody knows here.
+    /// A `<cpu>` or a `-cpu` names a model that nobody knows here.
     #[error(
         "no CPU model is called `{name}`{}; --cpu-map DIR takes the models of a newer libvirt",
         nearest.as_ref().map(|near| format!("; did you mean {near}?")).unwrap_or_default()
@@ -95,6 +95,12 @@ pub enum ReadError {
         name: String,
         /// The nearest name that there is.
         nearest: Option<String>,
+    },
+    /// QEMU's model is whatever the host has.
+    #[error("-cpu {name} does not say what the CPU has: ask that QEMU with `query-cpu-model-expansion`, type `full`")]
+    HostsOwnModel {
+        /// The model.
+        name: String,
     },
     /// A `<cpu>` says only where the guest's CPU comes from.
     #[error(

@@ -33,12 +33,14 @@ mod detect;
 mod dirt;
 mod dump;
 mod error;
+pub mod export;
 mod findings;
 mod instlatx64;
 mod kvm_json;
 pub mod libvirt;
 mod machines;
 mod models;
+mod qemu_line;
 mod qmp;
 mod ranges;
 mod raw;
@@ -139,6 +141,7 @@ pub fn read_all(bytes: &[u8], name: &str, reading: &Reading<'_>) -> Result<Vec<M
         Format::KvmJson => vec![Machines::one(kvm_json::read(bytes)?)],
         Format::LibvirtCpuData => vec![Machines::one(libvirt::read_cpudata(bytes)?)],
         Format::LibvirtCpu => libvirt::read_cpus(bytes, models)?,
+        Format::QemuCpu => vec![Machines::one(qemu_line::read(bytes, models)?)],
     };
     Machines::finish(&mut machines, name);
     Ok(machines)

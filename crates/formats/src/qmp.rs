@@ -97,8 +97,13 @@ fn definitions_of(value: &Value) -> bool {
 
 fn is_knob(name: &str, cpu: &NamedCpu) -> bool {
     let is_feature = matches!(meaning(name, Spelling::Qemu, cpu.vendor()), Some(Meaning::Feature(_)));
+    !is_feature && is_knob_name(name)
+}
+
+/// Whether a property that is no feature is a switch of the emulator.
+pub(crate) fn is_knob_name(name: &str) -> bool {
     let name = name.replace('_', "-");
-    !is_feature && (KNOBS.contains(&&*name) || KNOB_PREFIXES.iter().any(|prefix| name.starts_with(prefix)))
+    KNOBS.contains(&&*name) || KNOB_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 fn identity(props: &Map<String, Value>) -> Identity {
