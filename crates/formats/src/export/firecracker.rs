@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use selfsame_cpuid::{FEATURES, Offer, Policy, Register, Relation, VALUES, Word, WordSource, feature};
 use serde_json::{Value, json};
 
-use super::notes::{Notes, is_paravirtual, says_paravirtual};
+use super::notes::{Notes, has_vmx, is_paravirtual, says_paravirtual};
 
 /// KVM_CPUID_FLAG_SIGNIFCANT_INDEX: ECX selects a subleaf.
 const INDEXED: u32 = 1;
@@ -26,7 +26,7 @@ pub(super) fn template(policy: &Policy, notes: &mut Notes) -> String {
                     leaves.entry((leaf, subleaf)).or_default().insert(register, bits);
                 }
             }
-            WordSource::Msr { index: index @ (0xcf | 0x10a), is_high } => {
+            WordSource::Msr { index: index @ (0xce | 0xcf | 0x10a), is_high } => {
                 let halves = msrs.entry(index).or_default();
                 if let Some(half) = halves.get_mut(usize::from(is_high)) {
                     *half = bits;
@@ -37,14 +37,18 @@ pub(super) fn template(policy: &Policy, notes: &mut Notes) -> String {
     }
     let has = |name| feature(name).is_some_and(|row| policy.features().contains(row.place));
     // Without its bit of CPUID a guest may not read the MSR, and KVM may not have it.
-    msrs.retain(|index, _| has(if *index == 0xcf { "core-capability" } else { "arch-capabilities" }));
+    msrs.retain(|index, _| match index {
+        0xcf => has("core-capability"),
+        0x10a => has("arch-capabilities"),
+        _ => true,
+    });
     let cpuid: Vec<Value> =
         leaves.iter().map(|((leaf, subleaf), registers)| modifier(*leaf, *subleaf, registers)).collect();
     let msr: Vec<Value> = msrs
         .iter()
         .map(|(index, [low, high])| json!({"addr": format!("{index:#x}"), "bitmap": format!("0b{}{}", high.text(), low.text())}))
         .collect();
-    note_rest(policy, has("vmx"), notes);
+    note_rest(policy, has_vmx(policy), notes);
     let template = json!({"cpuid_modifiers": cpuid, "msr_modifiers": msr});
     format!("{template:#}\n")
 }

@@ -4,7 +4,7 @@ use selfsame_cpuid::{Feature, Featureset, Policy, feature_at};
 
 use super::known_names::{Namer, Since};
 use super::nearest::{Nearest, spelled};
-use super::notes::{Notes, is_paravirtual, tellable};
+use super::notes::{Notes, has_vmx, is_paravirtual, tellable};
 use crate::models::{Model, Models, is_vmx};
 
 /// A definition on the nearest model; `None` where the vendor has none.
@@ -19,7 +19,7 @@ pub(super) fn on_nearest(policy: &Policy, name: &str, models: &Models, notes: &m
 /// named: more would need a newer libvirt for nothing.
 pub(super) fn raw(policy: &Policy, name: &str, models: &Models, notes: &mut Notes) -> Option<String> {
     let nearest = nearest(policy, models, notes)?;
-    let has_vmx = nearest.all.iter().any(is_vmx);
+    let has_vmx = has_vmx(policy);
     let is_old = |row: &&Feature| {
         Namer::Libvirt.feature(row) == Since::Always && !is_paravirtual(row) && (has_vmx || !is_vmx(row.place))
     };

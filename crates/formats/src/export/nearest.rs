@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{Feature, Featureset, Policy, feature, feature_at};
+use selfsame_cpuid::{Feature, Featureset, Policy, feature_at};
 
 use super::known_names::{Namer, Since};
-use super::notes::{Notes, is_paravirtual, said, says_paravirtual, tellable};
+use super::notes::{Notes, has_vmx, is_paravirtual, said, says_paravirtual, tellable};
 use crate::models::{Model, Models, is_vmx};
 
 /// A policy as a named model with differences.
@@ -115,7 +115,7 @@ pub(super) fn named(policy: &Policy, namer: Namer, notes: &mut Notes) -> Feature
 
 /// The features in which a policy can differ from a model.
 fn comparable(policy: &Policy, namer: Namer) -> Featureset {
-    let has_vmx = feature("vmx").is_some_and(|row| policy.features().contains(row.place));
+    let has_vmx = has_vmx(policy);
     let is_kvms = says_paravirtual(policy);
     let is_comparable = |row: &&Feature| {
         // Without VMX nobody reads its MSRs, and without KVM's leaf the VMM decides.

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use selfsame_cpuid::{Feature, Kind, Offer, Policy, Relation, VALUES};
+use selfsame_cpuid::{Feature, Kind, Offer, Policy, Relation, VALUES, feature};
+
+use crate::models::is_vmx;
 
 /// Something of a policy that a target cannot express, or that not every version of it understands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,11 +65,19 @@ const FIXED: [&str; 4] = ["amx-", "clflush-size", "tmul-", "vendor-"];
 
 /// The features of a policy that somebody has to be told: not those that repeat others or follow the guest's state.
 ///
-/// A policy without KVM's own leaves says nothing of its paravirtual features: they stay as the VMM has them.
+/// A policy without KVM's own leaves says nothing of its paravirtual features: they stay as the VMM has them. Without VMX
+/// no guest can read its MSRs, and what a dump has there says nothing.
 pub(super) fn said(policy: &Policy) -> impl Iterator<Item = &'static Feature> {
     let features = policy.features();
-    let is_kvms = says_paravirtual(policy);
-    tellable().filter(move |row| features.contains(row.place) && (is_kvms || !is_paravirtual(row)))
+    let (is_kvms, has_vmx) = (says_paravirtual(policy), has_vmx(policy));
+    tellable().filter(move |row| {
+        features.contains(row.place) && (is_kvms || !is_paravirtual(row)) && (has_vmx || !is_vmx(row.place))
+    })
+}
+
+/// Whether a guest may be a hypervisor by VMX.
+pub(super) fn has_vmx(policy: &Policy) -> bool {
+    feature("vmx").is_some_and(|row| policy.features().contains(row.place))
 }
 
 /// The features that a target can be told at all.
