@@ -5,10 +5,10 @@
 
 use selfsame_cpuid::{Featureset, Policy, feature};
 
-use super::known_names::Namer;
+use super::known_names::{Namer, Since};
 use super::nearest::{Nearest, named, spelled};
-use super::notes::{Notes, says_paravirtual};
-use crate::models::{Model, Models};
+use super::notes::{Notes, has_vmx, says_paravirtual, tellable};
+use crate::models::{Model, Models, is_vmx};
 use crate::qemu_line::{ACCELERATOR_OFF, ACCELERATOR_ON, KVM_ON};
 
 /// Numbers that a line says.
@@ -81,11 +81,14 @@ fn numbers(policy: &Policy) -> Vec<String> {
     words
 }
 
-/// What a line adds and removes, with all that an accelerator would change.
+/// What a line adds and removes, with all that an accelerator would change, and with every VMX control where the guest has
+/// VMX: which of those a model has depends on its other features.
 pub(super) fn always_said(policy: &Policy, nearest: &Nearest<'_>) -> (Featureset, Featureset) {
     let paravirtual = if says_paravirtual(policy) { &KVM_ON[..] } else { &[] };
     let said = ACCELERATOR_ON.iter().chain(&ACCELERATOR_OFF).chain(paravirtual);
-    let said: Featureset = said.filter_map(|name| feature(name)).map(|row| row.place).collect();
+    let controls =
+        tellable().filter(|row| has_vmx(policy) && is_vmx(row.place) && Namer::Qemu.feature(row) != Since::Never);
+    let said: Featureset = said.filter_map(|name| feature(name)).chain(controls).map(|row| row.place).collect();
     (nearest.added | (said & nearest.all), nearest.removed | (said - nearest.all))
 }
 

@@ -81,27 +81,41 @@ pub(super) static ROWS: [ModelRow; 23] = [
         .also(&["EPYC-Milan-v1"])
         .signature(25, 0x1, 1)
         .like("EPYC-Rome-v2")
-        .with("erms fsrm invpcid pcid pku svme-addr-chk"),
+        .with("erms fsrm invpcid pcid pku svme-addr-chk")
+        .qemu_has("monitor topoext"),
     row("EPYC-Milan-v2")
         .like("EPYC-Milan")
-        .with("amd-psfd lfence-always-serializing no-nested-data-bp null-sel-clr-base stibp-always-on vaes vpclmulqdq"),
-    row("EPYC-Milan-v3").like("EPYC-Milan-v2").with(
-        "flushbyasid lbrv overflow-recov pause-filter pfthreshold succor tsc-scale v-vmsave-vmload vgif \
+        .with("amd-psfd lfence-always-serializing no-nested-data-bp null-sel-clr-base stibp-always-on vaes vpclmulqdq")
+        .qemu_has("monitor topoext"),
+    row("EPYC-Milan-v3")
+        .like("EPYC-Milan-v2")
+        .with(
+            "flushbyasid lbrv overflow-recov pause-filter pfthreshold succor tsc-scale v-vmsave-vmload vgif \
              vmcb-clean",
-    ),
-    row("EPYC-Genoa").also(&["EPYC-Genoa-v1"]).signature(25, 0x11, 0).like("EPYC-Milan-v2").with(
-        "auto-ibrs avx512-bf16 avx512-vpopcntdq avx512bitalg avx512bw avx512cd avx512dq avx512f avx512ifma \
+        )
+        .qemu_has("monitor topoext"),
+    row("EPYC-Genoa")
+        .also(&["EPYC-Genoa-v1"])
+        .signature(25, 0x11, 0)
+        .like("EPYC-Milan-v2")
+        .with(
+            "auto-ibrs avx512-bf16 avx512-vpopcntdq avx512bitalg avx512bw avx512cd avx512dq avx512f avx512ifma \
              avx512vbmi avx512vbmi2 avx512vl avx512vnni gfni la57 vnmi",
-    ),
-    row("EPYC-Genoa-v2").like("EPYC-Genoa").with(
-        "flushbyasid fs-gs-base-ns lbrv overflow-recov pause-filter perfmon-v2 pfthreshold succor tsc-scale \
+        )
+        .qemu_has("monitor topoext"),
+    row("EPYC-Genoa-v2")
+        .like("EPYC-Genoa")
+        .with(
+            "flushbyasid fs-gs-base-ns lbrv overflow-recov pause-filter perfmon-v2 pfthreshold succor tsc-scale \
              v-vmsave-vmload vgif vmcb-clean",
-    ),
+        )
+        .qemu_has("monitor topoext"),
     row("EPYC-Turin")
         .also(&["EPYC-Turin-v1"])
         .signature(26, 0x0, 0)
         .like("EPYC-Genoa-v2")
-        .with("avx-vnni avx512-vp2intersect ibpb-brtype movdir64b movdiri prefetchi sbpb srso-user-kernel-no"),
+        .with("avx-vnni avx512-vp2intersect ibpb-brtype movdir64b movdiri prefetchi sbpb srso-user-kernel-no")
+        .qemu_has("monitor topoext"),
     row("Dhyana")
         .also(&["Dhyana-v1"])
         .vendor(HYGON)

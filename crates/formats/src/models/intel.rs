@@ -246,10 +246,10 @@ pub(super) static ROWS: [ModelRow; 70] = [
             "abm adx avx avx2 avx512bw avx512cd avx512dq avx512f avx512vl avx512vnni bmi1 bmi2 f16c fma invpcid pcid",
         )
         .vmx_apart()
-        .qemu_has("mpx"),
-    row("Snowridge-v2").like("Snowridge").without("vmx-invvpid vmx-xsaves"),
-    row("Snowridge-v3").like("Snowridge-v2").with("xsaves vmx-xsaves"),
-    row("Snowridge-v4").like("Snowridge-v3").without("core-capability split-lock-detect"),
+        .qemu_has("monitor mpx"),
+    row("Snowridge-v2").like("Snowridge").without("vmx-invvpid vmx-xsaves").qemu_has("monitor"),
+    row("Snowridge-v3").like("Snowridge-v2").with("xsaves vmx-xsaves").qemu_has("monitor"),
+    row("Snowridge-v4").like("Snowridge-v3").without("core-capability split-lock-detect").qemu_has("monitor"),
     row("SapphireRapids")
         .also(&["SapphireRapids-v1"])
         .signature(6, 0x8f, 4)
@@ -287,8 +287,9 @@ pub(super) static ROWS: [ModelRow; 70] = [
     row("SierraForest-v2")
         .signature(6, 0xaf, 3)
         .like("SierraForest")
-        .with("cldemote gds-no lam movdir64b movdiri rfds-no ss tsc-adjust"),
-    row("SierraForest-v3").like("SierraForest-v2"),
+        .with("cldemote gds-no lam movdir64b movdiri rfds-no ss tsc-adjust")
+        .qemu_has("bhi-ctrl intel-psfd ipred-ctrl rrsba-ctrl"),
+    row("SierraForest-v3").like("SierraForest-v2").qemu_has("bhi-ctrl intel-psfd ipred-ctrl rrsba-ctrl"),
     row("Denverton")
         .also(&["Denverton-v1"])
         .signature(6, 0x5f, 1)
@@ -327,7 +328,8 @@ pub(super) static ROWS: [ModelRow; 70] = [
              vmx-enable-user-wait-pause vmx-entry-load-fred vmx-exit-secondary-ctls vmx-nested-exception \
              vmx-tsc-scaling",
         )
-        .without("avx10-128 avx10-256 avx10-512"),
+        .without("avx10-128 avx10-256 avx10-512")
+        .qemu_has("avx10-128 avx10-256 avx10-512"),
     row("YongFeng")
         .also(&["YongFeng-v1"])
         .vendor(CENTAUR)
