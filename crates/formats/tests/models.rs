@@ -47,6 +47,15 @@ fn every_model_of_libvirts_map_is_in_the_table_with_the_same_features() {
 /// Properties of a version that are no feature: the signature, and what QEMU makes of leaf 0x1f and AVX10.
 const NO_FEATURE: [&str; 5] = ["avx10-version", "model", "model-id", "stepping", "x-force-cpuid-0x1f"];
 
+/// What the corpus's table lacks: QEMU 10.0 and 11.1, asked, have these in the second version and not in the first
+/// (`qemu_oracle.rs` asks).
+const UNLISTED: [(&str, &str); 4] = [
+    ("SierraForest-v2", "bhi-ctrl"),
+    ("SierraForest-v2", "intel-psfd"),
+    ("SierraForest-v2", "ipred-ctrl"),
+    ("SierraForest-v2", "rrsba-ctrl"),
+];
+
 #[test]
 fn versions_differ_from_each_other_as_qemus_do() {
     let Some(corpus) = corpus() else { return };
@@ -83,7 +92,8 @@ fn versions_differ_from_each_other_as_qemus_do() {
         }
     }
     assert_eq!(rows.len(), 99);
-    assert!(found.is_empty(), "{found:?}");
+    let unlisted = found.iter().map(|(model, feature)| (&**model, &**feature));
+    assert!(unlisted.eq(UNLISTED), "{found:?}");
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn on_nearest(policy: &Policy, notes: &mut Notes) -> Option<String> {
     words.extend(signed('+', &added));
     words.extend(signed('-', &removed));
     note_rest(policy, notes);
-    Some(format!("-cpu {}\n", words.join(",")))
+    Some(option(&words))
 }
 
 /// A line that leaves nothing to a model.
@@ -55,7 +55,13 @@ pub(super) fn on_base(policy: &Policy, notes: &mut Notes) -> String {
         );
     }
     note_rest(policy, notes);
-    format!("-cpu {}\n", words.join(","))
+    option(&words)
+}
+
+/// The option as a shell takes it: a vendor may have blanks.
+fn option(words: &[String]) -> String {
+    let argument = words.join(",");
+    if argument.contains(' ') { format!("-cpu '{argument}'\n") } else { format!("-cpu {argument}\n") }
 }
 
 fn signature_words(policy: &Policy) -> [String; 3] {
@@ -96,7 +102,7 @@ pub(super) fn signed(sign: char, set: &Featureset) -> impl Iterator<Item = Strin
     spelled(set, Namer::Qemu).map(move |name| format!("{sign}{name}"))
 }
 
-pub(super) fn note_rest(policy: &Policy, notes: &mut Notes) {
+fn note_rest(policy: &Policy, notes: &mut Notes) {
     notes.numbers(policy, &SAID, "no property of -cpu: QEMU has its own, or with a switch such as pmu=on each host's");
     if let Some(topology) = policy.topology {
         let counts = topology.to_string().replace(' ', ",");
