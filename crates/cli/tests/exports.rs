@@ -29,7 +29,8 @@ fn a_pool_is_written_for_every_target_with_what_the_target_cannot_say() {
     for target in TARGETS {
         let ended = run(&["level", "--quiet", "pool", "--kind", kind(target), "--export", target]);
         assert_eq!(ended.status, 0, "{target}: {}", ended.stderr);
-        assert_snapshot!(target.replace('-', "_"), format!("{}---\n{}", ended.stdout, ended.stderr));
+        let text = format!("{}---\n{}", ended.stdout, ended.stderr);
+        assert_snapshot!(target.replace('-', "_"), text);
     }
 }
 

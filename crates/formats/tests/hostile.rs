@@ -71,9 +71,12 @@ const QMP: &str = r#"{"return": {"model": {"props": {"vendor": "GenuineIntel", "
 const KVM_JSON: &str = r#"{"entries": [{"function": 0, "index": 0, "flags": 0, "eax": 1, "ebx": "0x756e6547", "ecx": 5, "edx": 6},
 {"function": 13, "index": 62, "flags": 1, "eax": 1, "ebx": 4294967295, "ecx": 5, "edx": 6}], "msrs": [{"index": 266, "data": 1}]}"#;
 
+const QEMU_LINE: &str = "qemu-system-x86_64 -m 4G \\\n  -cpu \"Skylake-Server-v4,+vmx,-hle,pku=off,vendor=GenuineIntel,\
+phys-bits=46,model=0x55,avx10-version=2,enforce\" \\\n  -smp 4\n";
+
 fn samples() -> Vec<String> {
     let dump = read(INSTLATX64.as_bytes(), "host", None).unwrap();
-    let texts = [INSTLATX64, CPUID_RAW, CPUINFO, XEN_FEATURESETS, XEN_POLICY, QMP, KVM_JSON];
+    let texts = [INSTLATX64, CPUID_RAW, CPUINFO, XEN_FEATURESETS, XEN_POLICY, QMP, KVM_JSON, QEMU_LINE];
     texts.map(str::to_owned).into_iter().chain([selfsame_formats::write_capture(&dump)]).collect()
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{FEATURES, Offer, Policy, Register, Relation, VALUES, Word, WordSource, feature};
+use selfsame_cpuid::{FEATURES, Policy, Register, Relation, VALUES, Word, WordSource, feature};
 use serde_json::{Value, json};
 
 use super::notes::{Notes, has_vmx, is_paravirtual, says_paravirtual};
@@ -88,18 +88,24 @@ fn modifier(leaf: u32, subleaf: Option<u32>, registers: &BTreeMap<Register, Bits
     })
 }
 
-/// The bits of a word that a policy decides.
+/// The bits of a word that a policy decides: its features and numbers, and as zeros the bits that no manual names, which a
+/// newer host may have. Left are those that follow the vCPU or other bits, and the vendor, which a template cannot change.
 fn decided(policy: &Policy, word: Word) -> u32 {
     let is_kvms = says_paravirtual(policy);
     let is_decided =
         |relation| matches!(relation, Relation::All | Relation::Any | Relation::Min | Relation::Max | Relation::Equal);
-    let rows = FEATURES.iter().filter(|row| row.place.word() == word && (is_kvms || !is_paravirtual(row)));
-    let features = rows.filter(|row| is_decided(row.relation)).fold(0, |bits, row| bits | row.place.mask());
-    let is_offered = |row: &&selfsame_cpuid::Value| row.offers.get(policy.kind as usize) != Some(&Offer::Never);
-    let rows = VALUES.iter().filter(|row| row.word == word && is_decided(row.relation) && is_offered(row));
-    // Firecracker refuses to show another vendor, and makes these itself.
-    let rows = rows.filter(|row| !row.name.starts_with("vendor-"));
-    rows.fold(features, |bits, row| bits | row.mask())
+    let (mut decided, mut left) = (0, 0);
+    for row in FEATURES.iter().filter(|row| row.place.word() == word) {
+        let bits = if is_decided(row.relation) && (is_kvms || !is_paravirtual(row)) { &mut decided } else { &mut left };
+        *bits |= row.place.mask();
+    }
+    for row in VALUES.iter().filter(|row| row.word == word) {
+        let bits = if is_decided(row.relation) && !row.name.starts_with("vendor-") { &mut decided } else { &mut left };
+        *bits |= row.mask();
+    }
+    // MSR 0xCE tells of clocks, too, of which the model names nothing.
+    let is_named_whole = !matches!(word.source(), WordSource::Msr { index: 0xce, .. });
+    if decided != 0 && is_named_whole { !left } else { decided }
 }
 
 fn note_rest(policy: &Policy, has_vmx: bool, notes: &mut Notes) {

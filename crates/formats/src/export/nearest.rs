@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{Feature, Featureset, Policy, feature_at};
+use selfsame_cpuid::{Feature, Featureset, Offer, Policy, feature_at};
 
 use super::known_names::{Namer, Since};
 use super::notes::{Notes, has_vmx, is_paravirtual, said, says_paravirtual, tellable};
@@ -98,8 +98,11 @@ pub(super) fn named(policy: &Policy, namer: Namer, notes: &mut Notes) -> Feature
     for row in said(policy) {
         match namer.feature(row) {
             Since::Never => {
-                let reason = format!("{} {newest} has no name for it: guests do not see it", namer.name());
-                notes.note(row.name, reason);
+                let result = match row.offer_to(policy.kind) {
+                    Offer::Made => "KVM gives it unasked",
+                    _ => "guests do not see it",
+                };
+                notes.note(row.name, format!("{} {newest} has no name for it: {result}", namer.name()));
                 continue;
             }
             Since::Version(version) => {
