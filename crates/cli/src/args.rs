@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use selfsame_cpuid::{Kind, Topology};
+use selfsame_formats::export::Target;
 
 /// What the command line asks for.
 #[derive(Debug, Parser)]
@@ -37,7 +38,7 @@ pub(crate) enum Command {
     #[command(
         after_help = "Exit status 1: the hosts have no level, a feature asked for is not in it, or a running guest \
         would not survive.\n\nExample:\n  selfsame level pool\n  selfsame level pool --kind hvm --cpuid no-avx512f -o \
-        web.policy\n  selfsame level pool new-host.txt --running web.policy"
+        web.policy\n  selfsame level pool new-host.txt --running web.policy\n  selfsame level pool --export libvirt -o cpu.xml"
     )]
     Level(LevelArguments),
     /// Say whether a guest can run on hosts, with every reason why not
@@ -121,6 +122,9 @@ pub(crate) struct LevelArguments {
     /// Policies of guests that run already: say where they would not survive, and keep the level's highest leaves
     #[arg(long, value_name = "POLICY", num_args = 1..)]
     pub(crate) running: Vec<PathBuf>,
+    /// Write the level in the form that another stack takes, to standard output or to FILE of -o
+    #[arg(long, value_name = "TARGET", value_parser = target_parser())]
+    pub(crate) export: Option<Target>,
     /// Write the level as a policy file
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -181,6 +185,9 @@ pub(crate) struct PolicyArguments {
     /// The policy's name
     #[arg(long, value_parser = name_parser)]
     pub(crate) name: Option<String>,
+    /// Write it in the form that another stack takes instead of as a policy file
+    #[arg(long, value_name = "TARGET", value_parser = target_parser())]
+    pub(crate) export: Option<Target>,
     /// Write the policy here instead of to standard output
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
@@ -251,6 +258,10 @@ pub(crate) struct CompletionsArguments {
 pub(crate) struct ManArguments {
     /// The subcommand whose page is wanted
     pub(crate) command: Option<String>,
+}
+
+fn target_parser() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(Target::ALL.map(Target::name)).try_map(|text| text.parse::<Target>())
 }
 
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {

@@ -278,6 +278,23 @@ pub(crate) struct LevelDocument {
     pub(crate) findings: Vec<FindingMember>,
     pub(crate) policy: Option<String>,
     pub(crate) running: Vec<RunningMember>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) export: Option<ExportMember>,
+}
+
+/// A policy in the form that another stack takes.
+#[derive(Debug, Serialize)]
+pub(crate) struct ExportMember {
+    pub(crate) target: &'static str,
+    pub(crate) text: String,
+    pub(crate) notes: Vec<NoteMember>,
+}
+
+/// What that form does not say.
+#[derive(Debug, Serialize)]
+pub(crate) struct NoteMember {
+    pub(crate) what: Vec<String>,
+    pub(crate) reason: String,
 }
 
 /// What one host brings to a level, and what it costs.
@@ -363,4 +380,6 @@ pub(crate) struct PolicyDocument {
     pub(crate) refusals: Vec<LevelRefusal>,
     pub(crate) findings: Vec<FindingMember>,
     pub(crate) policy: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) export: Option<ExportMember>,
 }

@@ -10,6 +10,7 @@ use crate::Verdict;
 use crate::args::LevelArguments;
 use crate::check::{Answer, answer};
 use crate::document::{StoredPolicy, read_policy};
+use crate::export::Exported;
 use crate::host::{Machine, Pool, entries, load, vendor};
 use crate::json::{
     CostMember, FindingMember, LevelDocument, LevelRefusal, LostMember, RunningMember, SCHEMA, SideMember,
@@ -47,21 +48,28 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
     let file = arguments.file.as_deref();
     let inputs = arguments.hosts.iter().chain(&arguments.running);
-    output_file::guard(file, Written::Policy, inputs, arguments.output.json)?;
+    output_file::guard(file, Written::policy(arguments.export), inputs, arguments.output.json)?;
     let running = running_guests(&arguments.running, arguments.kind)?;
     let pool = load(&arguments.hosts, arguments.reading.skip_bad)?;
     let name = arguments.name.as_deref().unwrap_or("level");
     let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;
     let is_accepted = level.is_accepted();
+    let accepted = level.policy.as_ref().filter(|_| is_accepted);
+    let exported = match (accepted, arguments.export) {
+        (Some(policy), Some(target)) => Some(Exported::of(policy, target)?),
+        _ => None,
+    };
     if let Some(path) = file {
-        match &level.policy {
-            Some(policy) if is_accepted => output_file::write(path, &policy.text())?,
-            _ => note(&format!("{}: not written, because of the refusal", shown(path))),
+        match (accepted, &exported) {
+            (_, Some(exported)) => output_file::write(path, exported.text())?,
+            (Some(policy), None) => output_file::write(path, &policy.text())?,
+            (None, None) => note(&format!("{}: not written, because of the refusal", shown(path))),
         }
     }
     let output = arguments.output;
     if output.json {
-        print_document(&level.document(&pool))?;
+        let export = exported.as_ref().map(Exported::member);
+        print_document(&LevelDocument { export, ..level.document(&pool) })?;
     } else {
         let text = if output.quiet {
             level_page::line(&level)
@@ -70,7 +78,18 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
             level_page::text(&level, &pool, output.verbose, written)
         };
         // A program reads the policy there: what people read goes beside it.
-        if file.is_some_and(is_stdout) { terminal::print_beside(&text) } else { terminal::print(&text)? }
+        let is_answer_beside = file.is_some_and(is_stdout) || (file.is_none() && exported.is_some());
+        if is_answer_beside {
+            terminal::print_beside(&text)
+        } else {
+            terminal::print(&text)?
+        }
+        if let Some(exported) = &exported {
+            exported.tell_notes();
+            if file.is_none() {
+                terminal::print(exported.text())?;
+            }
+        }
     }
     Ok(Verdict::of(is_accepted))
 }
@@ -213,6 +232,7 @@ impl<'m> Level<'m> {
             refusals: self.refusals.clone(),
             findings: findings.chain(pool.skipped.iter().map(FindingMember::of_skipped)).collect(),
             policy: self.policy.as_ref().map(StoredPolicy::text),
+            export: None,
             running: self
                 .running
                 .iter()

@@ -10,6 +10,7 @@ mod cpus;
 mod diff;
 mod document;
 mod explain;
+mod export;
 mod finding;
 mod host;
 mod json;

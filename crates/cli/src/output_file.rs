@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use selfsame_formats::export::Target;
+
 use crate::document::{self, Document};
 use crate::host::{entries, identity};
 use crate::problem::Problem;
@@ -16,6 +18,15 @@ pub(crate) enum Written {
     Policy,
     /// A capture.
     Capture,
+    /// A policy in the form that another stack takes.
+    Export,
+}
+
+impl Written {
+    /// What `-o` is to hold where a policy may be exported.
+    pub(crate) const fn policy(target: Option<Target>) -> Self {
+        if target.is_some() { Self::Export } else { Self::Policy }
+    }
 }
 
 /// Whether a path is standard output.
@@ -53,9 +64,16 @@ pub(crate) fn guard<'p>(
     let what = match written {
         Written::Policy if is_dump(path) => "a dump of a machine, and a policy is to be written",
         Written::Capture if !is_empty && !is_dump(path) => "a file that is no capture",
+        // What the other stack's own files are, such as an older export, may be replaced.
+        Written::Export if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
         _ => return Ok(()),
     };
     Err(Problem::OverOther { path: path.to_owned(), what })
+}
+
+/// Whether a file is of the grammar that captures and policies share.
+fn is_ours(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| selfsame_cpuid::text::looks_like(&bytes))
 }
 
 fn is_dump(path: &Path) -> bool {

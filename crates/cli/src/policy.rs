@@ -5,6 +5,7 @@ use selfsame_cpuid::{Host, Kind, Policy, Rule, Topology, Trims, feature};
 use crate::Verdict;
 use crate::args::PolicyArguments;
 use crate::document::{self, Document, StoredPolicy};
+use crate::export::Exported;
 use crate::host::{Machine, load};
 use crate::json::{FindingMember, LevelRefusal, PolicyDocument, SCHEMA, feature_names, print_document};
 use crate::level::{Level, refused_requests};
@@ -28,7 +29,7 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
         return Err(Problem::NotWords { word: printable(word) });
     }
     let inputs = std::slice::from_ref(&arguments.from);
-    output_file::guard(arguments.file.as_deref(), Written::Policy, inputs, arguments.output.json)?;
+    output_file::guard(arguments.file.as_deref(), Written::policy(arguments.export), inputs, arguments.output.json)?;
     let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
     let trims = trims(&words)?;
     let mut made = make(arguments, &trims)?;
@@ -40,12 +41,21 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
         complain(&refused(arguments, &made.refusals));
         return Ok(Verdict::Refused);
     }
-    let text = made.stored.as_ref().filter(|_| is_accepted).map(StoredPolicy::text);
+    let accepted = made.stored.as_ref().filter(|_| is_accepted);
+    let exported = match (accepted, arguments.export) {
+        (Some(stored), Some(target)) => Some(Exported::of(stored, target)?),
+        _ => None,
+    };
+    let policy = accepted.map(StoredPolicy::text);
+    let text = exported.as_ref().map(|exported| exported.text().to_owned()).or_else(|| policy.clone());
+    if let Some(exported) = exported.as_ref().filter(|_| !arguments.output.json) {
+        exported.tell_notes();
+    }
     if let (Some(path), Some(text)) = (&arguments.file, &text) {
         output_file::write(path, text)?;
     }
     match (&made.stored, text) {
-        (stored, text) if arguments.output.json => {
+        (stored, _) if arguments.output.json => {
             let leaves = stored.as_ref().filter(|_| is_accepted).map(|stored| &stored.policy.leaves);
             print_document(&PolicyDocument {
                 schema: SCHEMA,
@@ -54,7 +64,8 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
                 features: leaves.map(feature_names).unwrap_or_default(),
                 refusals: made.refusals,
                 findings: made.findings,
-                policy: text,
+                policy,
+                export: exported.as_ref().map(Exported::member),
             })?;
         }
         (Some(stored), Some(text)) => match arguments.file.as_ref().filter(|path| path.as_os_str() != "-") {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use selfsame_cpuid::text::TextError;
 use selfsame_cpuid::{Kind, TrimReason};
 use selfsame_formats::ReadError;
+use selfsame_formats::export::ExportError;
 
 /// Input that cannot be used, or a use that makes no sense. A refusal is not one: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -137,6 +138,9 @@ pub(crate) enum Problem {
         /// The place.
         place: String,
     },
+    /// A policy has no form that the target takes.
+    #[error("--export: {0}")]
+    Export(#[from] ExportError),
     /// A manual page of no subcommand.
     #[error("no subcommand is called `{name}`; `selfsame --help` lists them")]
     UnknownCommand {

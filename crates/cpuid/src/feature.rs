@@ -71,7 +71,7 @@ pub enum Relation {
     Min,
     /// Levels to the greatest; refused where the guest's is less than the host's.
     Max,
-    /// Hosts must agree, else there is no level; refused where it differs.
+    /// Hosts must agree, else there is no level; refused where it differs. Zero says nothing, and agrees with all.
     Equal,
     /// Rebuilt from the rest of the policy; never refused.
     Derived,

@@ -124,6 +124,12 @@ impl Sub for Featureset {
     }
 }
 
+impl Default for Featureset {
+    fn default() -> Self {
+        Self::EMPTY
+    }
+}
+
 impl FromIterator<Place> for Featureset {
     fn from_iter<I: IntoIterator<Item = Place>>(places: I) -> Self {
         let mut set = Self::EMPTY;

@@ -55,8 +55,20 @@ impl Host {
     /// The list is the maximum, but for what KVM leaves to its VMMs to add on every host: HYPERVISOR, TSC_DEADLINE, ARAT,
     /// and, where a guest's topology asks for them, HTT and CMP_LEGACY.
     pub fn from_offered(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
-        let policy = |made| offered_policy(offered, kind, trims, made);
-        Self { raw: offered.features(), max: policy(quirk::vmm_may_make), default: policy(|_, _, _| {}) }
+        let made = |leaves: &Leaves, set: &mut Featureset| {
+            quirk::vmm_makes(kind, set);
+            quirk::vmm_may_make(leaves, kind, set);
+        };
+        let max = offered_policy(offered, kind, trims, made);
+        let default = offered_policy(offered, kind, trims, |_, set| quirk::vmm_makes(kind, set));
+        Self { raw: offered.features(), max, default }
+    }
+
+    /// Takes what a VMM says that it gives, such as libvirt's `<cpu>` or QEMU's expansion of `host`, as the host's maximum
+    /// and default: what the VMM makes is in it already, but for what a guest's topology asks for.
+    pub fn from_vmm(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
+        let max = offered_policy(offered, kind, trims, |leaves, set| quirk::vmm_may_make(leaves, kind, set));
+        Self { raw: offered.features(), max, default: offered_policy(offered, kind, trims, |_, _| {}) }
     }
 
     /// Takes a policy as that of a host that gives exactly this.
@@ -165,7 +177,12 @@ impl Hardware {
     }
 }
 
-fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims, quirk: fn(&Leaves, Kind, &mut Featureset)) -> Policy {
+fn offered_policy(
+    offered: &Leaves,
+    kind: Kind,
+    trims: &Trims,
+    vmm_makes: impl FnOnce(&Leaves, &mut Featureset),
+) -> Policy {
     let mut leaves = offered.clone();
     let hypervisor = [0x4000_0000, 0x4000_0001].map(|leaf| (leaf, offered.get(leaf, 0)));
     rebuild::clear_what_is_not_the_cpus(&mut leaves);
@@ -174,8 +191,7 @@ fn offered_policy(offered: &Leaves, kind: Kind, trims: &Trims, quirk: fn(&Leaves
         let _ = leaves.set(leaf, 0, regs);
     }
     let mut set = leaves.features();
-    quirk::vmm_makes(kind, &mut set);
-    quirk(&leaves, kind, &mut set);
+    vmm_makes(&leaves, &mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);
     let geometry = usable_geometry(offered, offered.vendor());
     close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});

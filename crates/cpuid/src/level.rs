@@ -14,7 +14,7 @@ use crate::quirk;
 use crate::rebuild::{Floor, XFD_FLAG, rebuild, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
-use crate::table::{self, NUMBERS, plan_of};
+use crate::table::{self, NUMBERS, leaf_01, plan_of};
 use crate::topology_leaves;
 use crate::value::Value;
 use crate::vendor::Signature;
@@ -103,6 +103,18 @@ impl Disagreement {
 }
 
 const _: () = assert!(NUMBERS.len() <= 64);
+
+/// Which of [`NUMBERS`] is the size of CLFLUSH's lines, which says nothing without CLFLUSH.
+const CLFLUSH_SIZE: u64 = {
+    let (mut bit, mut i) = (0, 0);
+    while i < NUMBERS.len() {
+        if NUMBERS[i].word() == leaf_01::CLFLUSH_SIZE.index() {
+            bit |= 1 << i;
+        }
+        i += 1;
+    }
+    bit
+};
 
 impl<'a> Leveller<'a> {
     /// Begins a level for guests of `kind`.
@@ -221,6 +233,9 @@ impl<'a> Leveller<'a> {
         close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
         quirk::settle_rsba(is_unsafe, self.kind, &mut set);
         let used = crate::closure::states_of(&set);
+        if !set.contains(leaf_01::CLFLUSH) {
+            self.disagreement.values &= !CLFLUSH_SIZE;
+        }
         self.disagreement.states = self.disagreement.states.intersection(used);
         if self.disagreement != Disagreement::default() {
             return Err(self.disagreement);

@@ -99,6 +99,12 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     if host.contains(leaf_80000008::AMD_SSBD) {
         set.insert(leaf_07_0_edx::SSBD);
     }
+    // VIRT_SSBD stands for either way to disable store bypass: SPEC_CTRL, or LS_CFG, which families 0x15 to 0x18 have
+    // (svm_set_cpu_caps, bsp_init_amd).
+    let has_ls_cfg = (0x15..=0x18).contains(&leaves.signature().family);
+    if has_ls_cfg || host.contains(leaf_80000008::AMD_SSBD) {
+        set.insert(leaf_80000008::VIRT_SSBD);
+    }
 }
 
 /// Adjusts the maximum policy of a host whose hardware has `host`.

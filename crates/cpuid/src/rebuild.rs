@@ -20,6 +20,9 @@ pub(crate) const COMMON_E1D: u32 = 0x0183_f3ff;
 /// Family, model and stepping in leaf 1 EAX, without the processor type.
 const SIGNATURE: u32 = 0x0fff_0fff;
 
+/// The size of the line that CLFLUSH flushes, in leaf 1 EBX (SDM vol. 2A, CPUID.01H).
+const CLFLUSH_SIZE: u32 = 0xff00;
+
 /// What a leaf or MSR is read for: without this feature it is zero.
 struct Gate {
     first: u32,
@@ -97,6 +100,9 @@ pub(crate) fn rebuild(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry
     rebuild_states(leaves, set, geometry);
     copy_common_bits(leaves);
     settle_address_widths(leaves);
+    if !set.contains(leaf_01::CLFLUSH) {
+        leaves.change(1, 0, Register::Ebx, |ebx| ebx & !CLFLUSH_SIZE);
+    }
     rebuild_maxima(leaves, floor);
 }
 

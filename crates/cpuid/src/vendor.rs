@@ -126,6 +126,21 @@ impl Signature {
 }
 
 impl Signature {
+    /// Writes EAX of leaf 1, the inverse of [`Signature::of`]; what no CPU can say is cut to what it can.
+    ///
+    /// ```
+    /// # use selfsame_cpuid::Signature;
+    /// let zen4 = Signature { family: 0x19, model: 0x11, stepping: 1 };
+    /// assert_eq!(zen4.leaf_1_eax(), 0x00a1_0f11);
+    /// assert_eq!(Signature::of(zen4.leaf_1_eax()), zen4);
+    /// ```
+    pub const fn leaf_1_eax(self) -> u32 {
+        let (family, model) = (self.family as u32, self.model as u32);
+        let (base, extended) = if family > 0xf { (0xf, family - 0xf) } else { (family, 0) };
+        let extended_model = if base >= 6 { model >> 4 } else { 0 };
+        (extended & 0xff) << 20 | extended_model << 16 | base << 8 | (model & 0xf) << 4 | self.stepping as u32 & 0xf
+    }
+
     /// Of several values of leaf 1 EAX, the one of the oldest CPU.
     pub(crate) fn least(leaf_1_eax: [u32; 2]) -> u32 {
         leaf_1_eax.into_iter().min_by_key(|&eax| (Self::of(eax), eax)).unwrap_or_default()

@@ -16,6 +16,7 @@ use selfsame_cpuid::{
 mod table_differences;
 
 use table_differences::EdgeDifference;
+use table_differences::libvirt::LIBVIRT_RULES;
 use table_differences::linux::LINUX_EDGES;
 use table_differences::qemu::QEMU_EDGES;
 use table_differences::xen::{LOST_WITH, XEN_EDGES, XEN_ROWS};
@@ -62,7 +63,10 @@ const fn relation_meaning(relation: Relation) -> (&'static str, &'static str) {
         ),
         Relation::Min => ("the least", "a guest whose number is greater than the host's"),
         Relation::Max => ("the greatest", "a guest whose number is less than the host's"),
-        Relation::Equal => ("hosts must agree, or there is no level", "a guest that differs from the host"),
+        Relation::Equal => (
+            "hosts must agree, or there is no level; zero says nothing, and agrees with all",
+            "a guest that differs from the host",
+        ),
         Relation::Derived => ("rebuilt from the rest of the policy", "nothing"),
         Relation::Descriptive => ("whole, from the first host in name order that has it", "nothing"),
         Relation::Dynamic => ("not at all: answered at the exit from the state of the vCPU", "nothing"),
@@ -114,6 +118,10 @@ What no row can say alone, because it depends on the model of the CPU or on two 
   runs them together. A host with `spec-ctrl` also gives `ibpb`, AMD's bit, to guests on Intel.
 * **Intel's bits on AMD**, kind `kvm`: KVM says AMD's controls in Intel's words as well: `spec-ctrl` where the host has
   `ibpb` and `ibrs`, `stibp` where it has `amd-stibp`, `ssbd` where it has `amd-ssbd`.
+* **VIRT_SSBD**, kind `kvm`: made on AMD's CPUs with `amd-ssbd`, and on families 0x15 to 0x18, which have LS_CFG.
+* **A vendor that nobody says**: CPUs that are known by the names of their features, such as a `<cpu>` without `<vendor>`,
+  have zeros for a vendor. They level with those of any vendor and are accepted by them: QEMU gives such a guest the
+  vendor of its host.
 * **UMIP on AMD**, kind `kvm`: emulated through a control that Intel's CPUs have, so on AMD it needs hardware.
 * **A vendor's own bits**: `arch-capabilities`, `md-clear`, `fb-clear`, `rfds-clear`, `rsba` and `rrsba` are set without
   hardware on Intel only, `verw-clear` on AMD only.
@@ -215,6 +223,23 @@ fn differences() -> String {
     out + &edges("Prerequisites that QEMU keeps and the table does not:", &QEMU_EDGES)
 }
 
+const LIBVIRT: &str = "
+## Where levels and checks differ from libvirt
+
+libvirt's `cpu-baseline` is an AND of the names that it knows, its `cpu-compare` a comparison of sets of them. Of the
+same `<cpu>` elements levels and verdicts here are the same for kind `kvm`, but for these rules; a test holds libvirt's own
+cases against them.
+";
+
+fn libvirt() -> String {
+    let text = |text: &str| text.replace('<', "\\<").replace('>', "\\>");
+    let rows = LIBVIRT_RULES.iter().map(|rule| {
+        let name = format!("**{}**", rule.name);
+        vec![name, text(rule.about), text(rule.libvirt), text(rule.here)]
+    });
+    LIBVIRT.to_owned() + &table(&["rule", "about", "libvirt", "here"], rows)
+}
+
 fn feature_row(row: &Feature) -> Vec<String> {
     let name_of = |&place| feature_at(place).map_or_else(|| panic!("{place} has no row"), |row| code(row.name));
     let needs: Vec<_> = row.needs.iter().map(name_of).collect();
@@ -302,7 +327,13 @@ fn kept_leaves() -> String {
 }
 
 fn document() -> String {
-    INTRODUCTION.to_owned() + &meanings() + RULES_OF_THEIR_OWN + &differences() + &leaves() + &kept_leaves()
+    INTRODUCTION.to_owned()
+        + &meanings()
+        + RULES_OF_THEIR_OWN
+        + &differences()
+        + &libvirt()
+        + &leaves()
+        + &kept_leaves()
 }
 
 #[test]

@@ -10,7 +10,7 @@ use selfsame_cpuid::{Regs, Signature};
 use crate::dump::CpuDump;
 use crate::error::ReadError;
 use crate::findings::{Findings, leaf_place, msr_place, row_place};
-use crate::subleaf;
+use crate::{rotated, subleaf};
 
 /// One CPUID row of a file.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,9 @@ impl Section {
 ///
 /// Refuses sections of which none has leaf 0, sections of different CPUs or machines, and a lone CPU that is cut short.
 pub(crate) fn collect(sections: Vec<Section>, findings: &mut Findings) -> Result<Vec<CpuDump>, ReadError> {
+    for section in &sections {
+        rotated::refuse(&section.msrs)?;
+    }
     let mut cpus = BTreeMap::new();
     let mut last = None;
     let mut unassigned = Vec::new();

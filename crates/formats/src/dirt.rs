@@ -18,7 +18,11 @@ pub fn examine(dump: &mut Dump) -> Vec<Finding> {
             findings.note(format!("cpu {}", cpu.number), None, "has no leaf 00000000: its ranges are not checked");
             continue;
         };
-        examine_vendor(leaf_0, &mut findings);
+        if is_hardware || vendor_bytes(leaf_0) != [0; 12] {
+            examine_vendor(leaf_0, &mut findings);
+        } else {
+            findings.note("vendor", None, "not said: the cpu counts as any vendor's");
+        }
         let is_guest = cpu.get(1, 0).is_some_and(|regs| regs.ecx >> 31 == 1);
         if is_guest && is_hardware {
             findings.note("00000001.ecx[31]", None, "hypervisor bit set: a guest's view, not the hardware's");

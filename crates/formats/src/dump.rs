@@ -69,7 +69,11 @@ pub enum Source {
 impl Source {
     /// Whether the answers claim to be the hardware's own, not a hypervisor's offer.
     pub const fn is_hardware(self) -> bool {
-        matches!(self, Self::Cpuid | Self::Converted(_))
+        match self {
+            Self::Cpuid => true,
+            Self::Kvm | Self::Xen => false,
+            Self::Converted(format) => format.is_hardware(),
+        }
     }
 }
 

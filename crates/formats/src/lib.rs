@@ -23,20 +23,33 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod by_name;
 mod capture;
 mod capture_text;
 mod collect;
 mod cpuid_raw;
+mod cpuinfo;
 mod detect;
 mod dirt;
 mod dump;
 mod error;
+pub mod export;
 mod findings;
 mod instlatx64;
+mod kvm_json;
+pub mod libvirt;
+mod machines;
+mod models;
+mod qemu_line;
+mod qmp;
 mod ranges;
 mod raw;
+mod rotated;
 mod scan;
+mod spelling;
 mod subleaf;
+mod xen_policy;
+mod xen_words;
 
 use selfsame_cpuid::text;
 
@@ -46,7 +59,10 @@ pub use dirt::examine;
 pub use dump::{CpuDump, Dump, Source};
 pub use error::{ReadError, UnknownFormat, UnknownSource};
 pub use findings::Finding;
+pub use machines::Machines;
+pub use models::{Model, Models};
 pub use raw::Raw;
+pub use spelling::{Meaning, Spelling, meaning, suggestion};
 
 /// Reads a dump of one machine; finds its format out where `format` does not say it.
 ///
@@ -54,27 +70,79 @@ pub use raw::Raw;
 ///
 /// # Errors
 ///
-/// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows.
+/// Whatever cannot be a dump: empty or binary files, unknown formats, files without a CPU, malformed or cut rows; and
+/// files of several machines, which [`read_all`] takes.
 pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, ReadError> {
+    let machines = read_all(bytes, name, &Reading { format, ..Reading::default() })?;
+    let count = machines.iter().map(|machines| machines.names.len()).sum();
+    match <[Machines; 1]>::try_from(machines) {
+        Ok([machines]) if count == 1 => Ok(machines.dump),
+        _ => Err(ReadError::SeveralMachines { count }),
+    }
+}
+
+/// How files are read.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading<'a> {
+    /// The format; found out where it is not said.
+    pub format: Option<Format>,
+    /// What the names of models mean.
+    pub models: &'a Models,
+}
+
+impl Default for Reading<'_> {
+    fn default() -> Self {
+        Self { format: None, models: Models::known() }
+    }
+}
+
+/// Reads all machines that a file tells of, at least one.
+///
+/// Most formats hold one machine, as [`read`] takes it. Machines of which the file says the same come together, in the
+/// order of the first of each; those that the file does not name are called `name#1`, `name#2` and so on, with as many
+/// digits as the last one has.
+///
+/// ```
+/// use selfsame_formats::{Reading, read_all};
+///
+/// let hosts = b"<hosts>
+///   <cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor><topology sockets='1'/></cpu>
+///   <cpu><arch>x86_64</arch><model>Westmere</model><vendor>Intel</vendor></cpu>
+///   <cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor><topology sockets='2'/></cpu>
+/// </hosts>";
+/// let machines = read_all(hosts, "pool", &Reading::default())?;
+/// assert_eq!(machines[0].names, ["pool#1", "pool#3"]);
+/// assert_eq!(machines[1].names, ["pool#2"]);
+/// # Ok::<(), selfsame_formats::ReadError>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`read`], for the first machine that cannot be taken.
+pub fn read_all(bytes: &[u8], name: &str, reading: &Reading<'_>) -> Result<Vec<Machines>, ReadError> {
+    let Reading { format, models } = *reading;
     // The grammar of captures names what is wrong with its bytes itself, by line.
     let is_ours = format.map_or_else(|| text::looks_like(bytes), |format| format == Format::Capture);
     let bytes = if is_ours { bytes } else { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) };
     if bytes.trim_ascii().is_empty() {
         return Err(ReadError::Empty);
     }
-    if !is_ours && bytes.contains(&0) {
-        let offset = bytes.iter().position(|&b| b == 0).unwrap_or_default();
+    if !is_ours && let Some(offset) = memchr::memchr(0, bytes) {
         return Err(ReadError::Binary { offset });
     }
-    let mut dump = match format.or_else(|| detect(bytes)).ok_or(ReadError::UnknownFormat)? {
-        Format::InstLatX64 => instlatx64::read(bytes)?,
-        Format::CpuidRaw => cpuid_raw::read(bytes)?,
-        Format::Capture => capture::read(bytes)?,
+    let mut machines = match format.or_else(|| detect(bytes)).ok_or(ReadError::UnknownFormat)? {
+        Format::InstLatX64 => vec![Machines::one(instlatx64::read(bytes)?)],
+        Format::CpuidRaw => vec![Machines::one(cpuid_raw::read(bytes)?)],
+        Format::Capture => vec![Machines::one(capture::read(bytes)?)],
+        Format::ProcCpuinfo => vec![Machines::one(cpuinfo::read(bytes)?)],
+        Format::XenFeatureset => vec![Machines::one(xen_words::read(bytes)?)],
+        Format::XenPolicy => vec![Machines::one(xen_policy::read(bytes)?)],
+        Format::Qmp => vec![Machines::one(qmp::read(bytes)?)],
+        Format::KvmJson => vec![Machines::one(kvm_json::read(bytes)?)],
+        Format::LibvirtCpuData => vec![Machines::one(libvirt::read_cpudata(bytes)?)],
+        Format::LibvirtCpu => libvirt::read_cpus(bytes, models)?,
+        Format::QemuCpu => vec![Machines::one(qemu_line::read(bytes, models)?)],
     };
-    if dump.name.is_empty() {
-        dump.name = capture_text::name_of(name);
-    }
-    let found = examine(&mut dump);
-    dump.findings.extend(found);
-    Ok(dump)
+    Machines::finish(&mut machines, name);
+    Ok(machines)
 }

@@ -74,14 +74,14 @@ fn leaves_of_a_vendor_are_that_vendors_alone() {
     assert_eq!(examined(b"GenuineTMx86", &rows).1, [0x8086_0000]);
     assert_eq!(examined(b"CentaurHauls", &rows).1, [0xc000_0000]);
     assert_eq!(examined(b"  Shanghai  ", &rows).1, [0xc000_0000]);
-    assert_eq!(examined(b"GenuineIntel", &rows).1, []);
+    assert_eq!(examined(b"GenuineIntel", &rows).1, [0_u32; 0]);
 }
 
 #[test]
 fn hypervisor_leaves_need_the_hypervisor_bit_or_a_hypervisor_as_source() {
     let leaves =
         [((0x4000_0000, 0), Regs::new(0x4000_0001, 1, 2, 3)), ((0x4000_0001, 0), SOME), ((0x4000_0005, 0), SOME)];
-    assert_eq!(examined(b"GenuineIntel", &leaves).1, []);
+    assert_eq!(examined(b"GenuineIntel", &leaves).1, [0_u32; 0]);
     let mut rows = vec![((1, 0), Regs::new(0, 0, 1 << 31, 0))];
     rows.extend(leaves);
     let (findings, left) = examined(b"GenuineIntel", &rows);

@@ -43,9 +43,48 @@ CPU 1:
    0x20000000 0x00: eax=0x0000000d ebx=0x756e6547 ecx=0x6c65746e edx=0x49656e69
 ";
 
-fn samples() -> [String; 3] {
+const CPUINFO: &str = "\
+processor\t: 0
+vendor_id\t: GenuineIntel
+cpu family\t: 6
+model\t\t: 85
+flags\t\t: fpu sse avx xsave pku
+address sizes\t: 46 bits physical, 48 bits virtual
+";
+
+const XEN_FEATURESETS: &str = "\
+Raw      178bfbff:feda3223:2fd3fbff:75c237ff:0000000f:219c91a9:00400684
+features_hvm ( MRO): 178bfbff-feda3223-2fd3fbff-75c237ff-0000000f-219c91a9-00400684
+";
+
+const XEN_POLICY: &str = "\
+Raw policy: 2 leaves, 1 MSRs
+ CPUID:
+  00000000:ffffffff -> 00000001:756e6547:6c65746e:49656e69
+  00000001:ffffffff -> 000506e3:00000000:00000000:00000001
+ MSRs:
+  000000ce -> 0000000080000000
+";
+
+const QMP: &str = r#"{"return": {"model": {"props": {"vendor": "GenuineIntel", "family": 6, "model": 85, "avx2": true, "vmx": true}}}}"#;
+
+const KVM_JSON: &str = r#"{"entries": [{"function": 0, "index": 0, "flags": 0, "eax": 1, "ebx": "0x756e6547", "ecx": 5, "edx": 6},
+{"function": 13, "index": 62, "flags": 1, "eax": 1, "ebx": 4294967295, "ecx": 5, "edx": 6}], "msrs": [{"index": 266, "data": 1}]}"#;
+
+const QEMU_LINE: &str = "qemu-system-x86_64 -m 4G \\\n  -cpu \"Skylake-Server-v4,+vmx,-hle,pku=off,vendor=GenuineIntel,\
+phys-bits=46,model=0x55,avx10-version=2,enforce\" \\\n  -smp 4\n";
+
+fn samples() -> Vec<String> {
     let dump = read(INSTLATX64.as_bytes(), "host", None).unwrap();
-    [INSTLATX64.to_owned(), CPUID_RAW.to_owned(), selfsame_formats::write_capture(&dump)]
+    let texts = [INSTLATX64, CPUID_RAW, CPUINFO, XEN_FEATURESETS, XEN_POLICY, QMP, KVM_JSON, QEMU_LINE];
+    texts.map(str::to_owned).into_iter().chain([selfsame_formats::write_capture(&dump)]).collect()
+}
+
+#[test]
+fn every_sample_is_read_without_a_word_about_its_format() {
+    for sample in samples() {
+        assert!(read(sample.as_bytes(), "host", None).is_ok(), "{sample}");
+    }
 }
 
 fn read_as_all(bytes: &[u8]) {
@@ -96,7 +135,8 @@ fn files_that_are_no_dumps_are_refused_with_what_they_are() {
     assert_eq!(read(b"", "", None), Err(ReadError::Empty));
     assert_eq!(read(b"\xef\xbb\xbf \r\n", "", None), Err(ReadError::Empty));
     assert_eq!(read(b"C\0P\0U\0", "", None), Err(ReadError::Binary { offset: 1 }));
-    assert_eq!(read(b"processor : 0\n", "", None), Err(ReadError::UnknownFormat));
+    assert_eq!(read(b"processor : 0\n", "", None), Err(ReadError::NoCpu));
+    assert_eq!(read(b"once upon a time\n", "", None), Err(ReadError::UnknownFormat));
     assert_eq!(read(b"processor : 0\n", "", Some(Format::CpuidRaw)), Err(ReadError::NoCpu));
 }
 

@@ -43,6 +43,8 @@ pub(crate) const MTRR: Place = EDX.bit(12);
 pub(crate) const MCA: Place = EDX.bit(14);
 pub(crate) const CMOV: Place = EDX.bit(15);
 pub(crate) const CLFLUSH: Place = EDX.bit(19);
+/// The word with the size of the line that CLFLUSH flushes.
+pub(crate) const CLFLUSH_SIZE: Word = Word::leaf(0x1, Register::Ebx);
 pub(crate) const DS: Place = EDX.bit(21);
 pub(crate) const FXSR: Place = EDX.bit(24);
 pub(crate) const SSE: Place = EDX.bit(25);

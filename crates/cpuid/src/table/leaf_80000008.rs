@@ -15,6 +15,7 @@ pub(crate) const AMD_STIBP: Place = EBX.bit(15);
 pub(crate) const CPPC: Place = EBX.bit(27);
 pub(crate) const AMD_PSFD: Place = EBX.bit(28);
 pub(crate) const AMD_SSBD: Place = EBX.bit(24);
+pub(crate) const VIRT_SSBD: Place = EBX.bit(25);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 27] = [
@@ -119,7 +120,7 @@ pub(crate) static ROWS: [Feature; 27] = [
         "SPEC_CTRL.SSBD; two Zen 2 dumps and the KVM offers of the corpus lack ibrs beside it, so no edge",
         "APM vol. 3, app. E, Fn8000_0008:EBX",
     ),
-    row(EBX.bit(25), "virt-ssbd").linux("virt_ssbd").xen("VIRT_SSBD").offer(Hardware, Request, Request, Never).because(
+    row(VIRT_SSBD, "virt-ssbd").linux("virt_ssbd").xen("VIRT_SSBD").offer(Hardware, Request, Request, Never).because(
         "made by hypervisors over LS_CFG or SPEC_CTRL, never raw: KVM lists it by itself, Xen if asked",
         "APM vol. 3, app. E, Fn8000_0008:EBX",
     ),

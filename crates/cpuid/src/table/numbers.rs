@@ -100,14 +100,15 @@ impl Number {
         self.word as usize
     }
 
-    /// Whether a guest with the word `guest` may run where the word is `host`. The field stays where it is: bits in
+    /// Whether a guest with the word `guest` may run where the word is `host`. What must be equal says nothing where it is
+    /// zero. The field stays where it is: bits in
     /// place compare as the number does.
     pub(crate) const fn accepts(&self, guest: u32, host: u32) -> bool {
         let (guest, host) = (guest & self.mask, host & self.mask);
         match self.relation {
             Relation::Min => guest <= host,
             Relation::Max => guest >= host,
-            _ => guest == host,
+            _ => guest == host || guest == 0 || host == 0,
         }
     }
 
@@ -122,8 +123,10 @@ impl Number {
         let field = match self.relation {
             Relation::Min if b < a => b,
             Relation::Max if b > a => b,
+            Relation::Equal if a == 0 => b,
             _ => a,
         };
-        (mine & !self.mask | field, a == b || !matches!(self.relation, Relation::Equal))
+        let do_agree = a == b || a == 0 || b == 0 || !matches!(self.relation, Relation::Equal);
+        (mine & !self.mask | field, do_agree)
     }
 }

@@ -1,6 +1,7 @@
 //! Where the table deliberately says otherwise than Xen, Linux and QEMU, and why.
 #![allow(dead_code, reason = "each test file uses some of it")]
 
+pub(crate) mod libvirt;
 pub(crate) mod linux;
 pub(crate) mod qemu;
 pub(crate) mod xen;

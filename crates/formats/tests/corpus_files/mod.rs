@@ -1,4 +1,5 @@
 //! The dumps of the shared corpus, read where they lie.
+#![allow(dead_code, reason = "not every test reads every kind")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

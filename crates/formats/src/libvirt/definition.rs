@@ -1,0 +1,244 @@
+//! What one `<cpu>` element of libvirt says.
+
+use selfsame_cpuid::{Feature, Place, Signature, Vendor};
+
+use super::xml::{Item, Tag, Xml};
+use crate::error::ReadError;
+use crate::spelling::{Meaning, Spelling, meaning};
+
+/// What one `<cpu>` says: the CPU of a host, or that of a guest.
+///
+/// ```
+/// use selfsame_formats::libvirt::{CpuDefinition, Match};
+///
+/// let text = b"<cpu match='strict'><model>Nehalem</model><feature name='vmx' policy='disable'/></cpu>";
+/// let definition = CpuDefinition::parse(text)?;
+/// assert_eq!(definition.matching, Match::Strict);
+/// assert_eq!(definition.model.as_deref(), Some("Nehalem"));
+/// # Ok::<(), selfsame_formats::ReadError>(())
+/// ```
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct CpuDefinition {
+    /// `mode`: where the CPU of a guest comes from.
+    pub mode: Mode,
+    /// `match`: how well a host must fit.
+    pub matching: Match,
+    /// `<arch>`.
+    pub architecture: Option<String>,
+    /// `<model>`: the name of a model.
+    pub model: Option<String>,
+    /// `<vendor>`, in libvirt's short form.
+    pub vendor: Option<String>,
+    /// `vendor_id` of `<model>`: twelve bytes that the guest sees as its vendor.
+    pub vendor_id: Option<[u8; 12]>,
+    /// `<signature>`.
+    pub signature: Option<Signature>,
+    /// `<maxphysaddr>`: the width of physical addresses.
+    pub physical_bits: Option<u8>,
+    /// The `<feature>` elements, in their order.
+    pub features: Vec<(NamedFeature, FeaturePolicy)>,
+}
+
+/// Where the CPU of a guest comes from.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// The element says all of it: `custom`, or the CPU of a host.
+    #[default]
+    Custom,
+    /// `host-model`: the host's, named when the guest starts.
+    HostModel,
+    /// `host-passthrough`: whatever the host has.
+    HostPassthrough,
+    /// `maximum`: whatever the hypervisor can give.
+    Maximum,
+}
+
+impl Mode {
+    /// The mode's name in XML.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Custom => "custom",
+            Self::HostModel => "host-model",
+            Self::HostPassthrough => "host-passthrough",
+            Self::Maximum => "maximum",
+        }
+    }
+}
+
+/// How well a host must fit a guest's CPU.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+pub enum Match {
+    /// The host may have more, and the guest sees that too.
+    Minimum,
+    /// The host may have more, and the guest does not see it.
+    #[default]
+    Exact,
+    /// The host must have exactly this.
+    Strict,
+}
+
+/// What is to be done about a feature.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum FeaturePolicy {
+    /// The guest has it even if the host has not.
+    Force,
+    /// The guest has it, and the host must have it.
+    Require,
+    /// The guest has it where the host has it.
+    Optional,
+    /// The guest does not have it.
+    Disable,
+    /// The guest does not have it, and the host must not have it.
+    Forbid,
+}
+
+/// A feature as the element names it.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub enum NamedFeature {
+    /// A feature of the table, by its place.
+    Known(Place),
+    /// A name that nobody knows here.
+    Unknown {
+        /// The name.
+        name: String,
+        /// The line that has it.
+        line: usize,
+    },
+}
+
+impl CpuDefinition {
+    /// Reads a file whose outermost element is one `<cpu>`.
+    ///
+    /// # Errors
+    ///
+    /// What is not well-formed, no `<cpu>` or has attributes that libvirt does not know.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
+        let mut xml = Xml::new(bytes);
+        while let Some(item) = xml.next()? {
+            if let Item::Open(tag) = item {
+                return if tag.name() == "cpu" {
+                    Self::read(&mut xml, &tag)
+                } else {
+                    Err(xml.line_error(tag.offset, "expected `<cpu>`"))
+                };
+            }
+        }
+        Err(ReadError::NoCpu)
+    }
+
+    /// Reads the element whose tag was opened last, to its end.
+    pub(crate) fn read(xml: &mut Xml<'_>, tag: &Tag<'_>) -> Result<Self, ReadError> {
+        let mut definition = Self::default();
+        definition.take_attributes(xml, tag)?;
+        definition.take_children(xml)?;
+        Ok(definition)
+    }
+
+    fn take_attributes(&mut self, xml: &Xml<'_>, tag: &Tag<'_>) -> Result<(), ReadError> {
+        self.mode = match tag.attribute("mode").as_deref() {
+            None | Some("custom") => Mode::Custom,
+            Some("host-model") => Mode::HostModel,
+            Some("host-passthrough") => Mode::HostPassthrough,
+            Some("maximum") => Mode::Maximum,
+            Some(_) => return Err(xml.line_error(tag.offset, MODE)),
+        };
+        self.matching = match tag.attribute("match").as_deref() {
+            None | Some("exact") => Match::Exact,
+            Some("minimum") => Match::Minimum,
+            Some("strict") => Match::Strict,
+            Some(_) => return Err(xml.line_error(tag.offset, "expected match='minimum', 'exact' or 'strict'")),
+        };
+        Ok(())
+    }
+
+    /// Reads the children of the tag that was opened last, to its end.
+    pub(crate) fn take_children(&mut self, xml: &mut Xml<'_>) -> Result<(), ReadError> {
+        let mut depth = 1usize;
+        while depth > 0 {
+            let tag = match xml.next()? {
+                None => break,
+                Some(Item::Close) => {
+                    depth = depth.saturating_sub(1);
+                    continue;
+                }
+                Some(Item::Text(_)) => continue,
+                Some(Item::Open(tag)) => tag,
+            };
+            // What stands deeper describes caches or memory.
+            match tag.name() {
+                "feature" if depth == 1 => {
+                    self.take_feature(xml, &tag)?;
+                    depth += 1;
+                }
+                "model" if depth == 1 => {
+                    if let Some(id) = tag.attribute("vendor_id") {
+                        self.vendor_id = id.as_bytes().try_into().ok();
+                    }
+                    self.model = some(xml.text()?);
+                }
+                "vendor" if depth == 1 => self.vendor = some(xml.text()?),
+                "arch" if depth == 1 => self.architecture = some(xml.text()?),
+                "signature" if depth == 1 => {
+                    self.signature = signature(&tag);
+                    depth += 1;
+                }
+                "maxphysaddr" if depth == 1 => {
+                    let bits = tag.attribute("bits").or_else(|| tag.attribute("limit"));
+                    self.physical_bits = bits.and_then(|bits| bits.parse().ok()).filter(|bits| (1..=64).contains(bits));
+                    depth += 1;
+                }
+                _ => depth += 1,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_feature(&mut self, xml: &Xml<'_>, tag: &Tag<'_>) -> Result<(), ReadError> {
+        /// No CPU has so many features.
+        const MANY: usize = 4096;
+        let name = tag.attribute("name").filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| xml.line_error(tag.offset, "expected `<feature name='...'/>`"))?;
+        let policy = match tag.attribute("policy").as_deref() {
+            None | Some("require") => FeaturePolicy::Require,
+            Some("force") => FeaturePolicy::Force,
+            Some("optional") => FeaturePolicy::Optional,
+            Some("disable") => FeaturePolicy::Disable,
+            Some("forbid") => FeaturePolicy::Forbid,
+            Some(_) => return Err(xml.line_error(tag.offset, POLICY)),
+        };
+        if self.features.len() >= MANY {
+            return Err(xml.line_error(tag.offset, "more features than any CPU has"));
+        }
+        let feature = match known(&name) {
+            Some(row) => NamedFeature::Known(row.place),
+            None => NamedFeature::Unknown { name: name.into_owned(), line: xml.line(tag.offset) },
+        };
+        self.features.push((feature, policy));
+        Ok(())
+    }
+}
+
+const MODE: &str = "expected mode='custom', 'host-model', 'host-passthrough' or 'maximum'";
+const POLICY: &str = "expected policy='force', 'require', 'optional', 'disable' or 'forbid'";
+
+/// The feature that libvirt calls so: no name of its own means another bit on another vendor's CPU.
+pub(crate) fn known(name: &str) -> Option<&'static Feature> {
+    match meaning(name, Spelling::Qemu, Vendor::Unknown) {
+        Some(Meaning::Feature(row)) => Some(row),
+        _ => None,
+    }
+}
+
+fn some(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn signature(tag: &Tag<'_>) -> Option<Signature> {
+    let number = |name| tag.attribute(name)?.parse::<u16>().ok();
+    Some(Signature {
+        family: number("family")?,
+        model: number("model")?.try_into().ok()?,
+        stepping: number("stepping").unwrap_or(0).try_into().ok()?,
+    })
+}

@@ -1,0 +1,16 @@
+//! libvirt's XML: what its hosts and guests say of their CPUs, its raw test dumps, and its map of models.
+
+mod compare;
+mod cpu_map;
+mod cpudata;
+mod definition;
+mod expand;
+mod read;
+mod xml;
+
+pub use compare::{Comparison, GuestError, Obstacle, compare};
+pub use cpu_map::{CPU_MAP, CpuMapError};
+pub use definition::{CpuDefinition, FeaturePolicy, Match, Mode, NamedFeature};
+
+pub(crate) use cpudata::read as read_cpudata;
+pub(crate) use read::read as read_cpus;

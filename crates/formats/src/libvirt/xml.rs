@@ -1,0 +1,191 @@
+//! XML as libvirt writes it, read tag by tag: nothing is expanded, nothing is kept.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use quick_xml::events::{BytesStart, Event};
+use quick_xml::{Reader, XmlVersion};
+
+use crate::error::ReadError;
+
+/// libvirt's deepest document has ten levels: what is deeper is not libvirt's.
+const MAX_DEPTH: usize = 64;
+
+/// What comes next in a document.
+#[derive(Debug)]
+pub(crate) enum Item<'a> {
+    /// A tag opens; one that closes itself is followed by its [`Item::Close`].
+    Open(Tag<'a>),
+    /// The innermost open tag closes.
+    Close,
+    /// Text between tags, with the five entities of XML and characters by number replaced.
+    Text(Cow<'a, str>),
+}
+
+/// A tag with its attributes.
+#[derive(Debug)]
+pub(crate) struct Tag<'a> {
+    start: BytesStart<'a>,
+    /// Where it begins in the file.
+    pub(crate) offset: usize,
+}
+
+impl Tag<'_> {
+    /// The tag's name.
+    pub(crate) fn name(&self) -> &str {
+        self.start.name().into_inner()
+    }
+
+    /// The value of an attribute; `None` where it is missing or malformed.
+    pub(crate) fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        let mut attributes = self.start.attributes();
+        // Twice the same attribute: the first counts, and looking for others costs more than the whole tag.
+        let attribute = attributes.with_checks(false).flatten().find(|attribute| attribute.key.into_inner() == name)?;
+        let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
+        Some(Cow::Owned(value.into_owned()))
+    }
+}
+
+/// A document, read from its beginning to its end.
+pub(crate) struct Xml<'a> {
+    bytes: &'a [u8],
+    reader: Reader<&'a [u8]>,
+    /// Where the reader was begun.
+    begin: usize,
+    /// The open tags: where the name of each lies.
+    path: Vec<Range<usize>>,
+    /// A tag that closed itself is still to be closed.
+    is_closing: bool,
+}
+
+impl<'a> Xml<'a> {
+    /// Begins at the beginning of a file.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, reader: reader(bytes), begin: 0, path: Vec::new(), is_closing: false }
+    }
+
+    /// Where the next item begins.
+    pub(crate) fn offset(&self) -> usize {
+        self.begin.saturating_add(usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX))
+    }
+
+    /// The name of the tag around the one that was opened last.
+    pub(crate) fn parent(&self) -> &'a [u8] {
+        let name = self.path.len().checked_sub(2).and_then(|at| self.path.get(at)).cloned();
+        name.and_then(|name| self.bytes.get(name)).unwrap_or_default()
+    }
+
+    /// How many tags are open.
+    pub(crate) fn depth(&self) -> usize {
+        self.path.len()
+    }
+
+    /// Closes the tag that was opened last and goes on at `offset`, the end of its element.
+    pub(crate) fn skip_to(&mut self, offset: usize) {
+        self.begin = offset.min(self.bytes.len());
+        self.reader = reader(self.bytes.get(self.begin..).unwrap_or_default());
+        self.path.pop();
+        self.is_closing = false;
+    }
+
+    /// The line of a place in the file.
+    pub(crate) fn line(&self, offset: usize) -> usize {
+        1 + self.bytes.get(..offset).unwrap_or(self.bytes).iter().filter(|&&byte| byte == b'\n').count()
+    }
+
+    /// The next item; `None` at the end of the file.
+    ///
+    /// # Errors
+    ///
+    /// What is not well-formed, or nested deeper than any document of libvirt.
+    pub(crate) fn next(&mut self) -> Result<Option<Item<'a>>, ReadError> {
+        if std::mem::take(&mut self.is_closing) {
+            self.path.pop();
+            return Ok(Some(Item::Close));
+        }
+        loop {
+            let offset = self.offset();
+            let event = self.reader.read_event().map_err(|error| self.malformed(&error))?;
+            return match event {
+                Event::Start(start) => self.open(start, "<>"),
+                Event::Empty(start) => {
+                    self.is_closing = true;
+                    self.open(start, "</>")
+                }
+                Event::End(end) => {
+                    let open = self.path.pop().and_then(|name| self.bytes.get(name)).unwrap_or_default();
+                    let is_same = end.name().into_inner().as_bytes() == open;
+                    is_same.then_some(Some(Item::Close)).ok_or_else(|| self.line_error(offset, NOT_WELL_FORMED))
+                }
+                Event::Text(text) => Ok(Some(Item::Text(text.into_inner()))),
+                Event::CData(text) => Ok(Some(Item::Text(text.into_inner()))),
+                Event::GeneralRef(entity) => {
+                    let text = format!("&{};", &*entity);
+                    let text = quick_xml::escape::unescape(&text).map_err(|_| self.line_error(offset, ENTITY))?;
+                    Ok(Some(Item::Text(Cow::Owned(text.into_owned()))))
+                }
+                Event::Eof if !self.path.is_empty() => Err(ReadError::CutOff { line: self.line(offset) }),
+                Event::Eof => Ok(None),
+                Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => continue,
+            };
+        }
+    }
+
+    /// Reads the text of the tag that was opened last, to its end; what stands in tags within does not count.
+    ///
+    /// # Errors
+    ///
+    /// As [`Xml::next`].
+    pub(crate) fn text(&mut self) -> Result<String, ReadError> {
+        let mut content = String::new();
+        let depth = self.path.len();
+        while self.path.len() >= depth {
+            match self.next()? {
+                Some(Item::Text(text)) if self.path.len() == depth => content.push_str(&text),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        Ok(content)
+    }
+
+    /// Opens a tag that was just read, `brackets` around it; white space may stand before it.
+    fn open(&mut self, start: BytesStart<'a>, brackets: &str) -> Result<Option<Item<'a>>, ReadError> {
+        let offset = self.offset().saturating_sub(start.len()).saturating_sub(brackets.len());
+        if self.path.len() >= MAX_DEPTH {
+            return Err(self.line_error(offset, "nested deeper than any document of libvirt"));
+        }
+        // The name follows the `<`.
+        let name = offset.saturating_add(1);
+        self.path.push(name..name.saturating_add(start.name().into_inner().len()));
+        Ok(Some(Item::Open(Tag { start, offset })))
+    }
+
+    fn malformed(&self, error: &quick_xml::Error) -> ReadError {
+        use quick_xml::Error as E;
+        let offset = self.begin.saturating_add(usize::try_from(self.reader.error_position()).unwrap_or(usize::MAX));
+        match error {
+            E::Syntax(_) => ReadError::CutOff { line: self.line(offset) },
+            E::Encoding(_) => self.line_error(offset, "not UTF-8: convert the file"),
+            _ => self.line_error(offset, NOT_WELL_FORMED),
+        }
+    }
+
+    /// An error about a place in the file.
+    pub(crate) fn line_error(&self, offset: usize, reason: &'static str) -> ReadError {
+        ReadError::Line { line: self.line(offset), reason }
+    }
+}
+
+const NOT_WELL_FORMED: &str = "not well-formed XML";
+const ENTITY: &str = "an entity that XML does not know by itself: entities are not expanded here";
+
+fn reader(bytes: &[u8]) -> Reader<&[u8]> {
+    let mut reader = Reader::from_reader(bytes);
+    let config = reader.config_mut();
+    config.trim_text(true);
+    // A reader that begins within the document meets the ends of tags that it did not see open.
+    config.check_end_names = false;
+    config.allow_unmatched_ends = true;
+    reader
+}

@@ -1,0 +1,54 @@
+//! Machines of which a file says the same.
+
+use crate::capture_text::name_of;
+use crate::dirt;
+use crate::dump::Dump;
+
+/// Machines of which a file says the same, but for their names: most hosts of a fleet.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Machines {
+    /// What the file says of each; its name is the first of [`Machines::names`].
+    pub dump: Dump,
+    /// What they are called, in the order of the file.
+    pub names: Vec<String>,
+    /// The place of each in the file, counted from 1, until it has a name.
+    numbers: Vec<usize>,
+}
+
+impl Machines {
+    /// Machines that are as a dump says; there is none yet.
+    pub(crate) const fn of(dump: Dump) -> Self {
+        Self { dump, names: Vec::new(), numbers: Vec::new() }
+    }
+
+    /// The one machine of a file.
+    pub(crate) fn one(dump: Dump) -> Self {
+        let name = dump.name.clone();
+        let mut machines = Self::of(dump);
+        machines.add(1, Some(name));
+        machines
+    }
+
+    /// Adds a machine by its place in the file and its name, where the file has one.
+    pub(crate) fn add(&mut self, number: usize, name: Option<String>) {
+        self.numbers.push(number);
+        self.names.push(name.unwrap_or_default());
+    }
+
+    /// Names those without a name after the file, and looks for what is wrong with what it says.
+    pub(crate) fn finish(all: &mut [Self], file: &str) {
+        let count = all.iter().map(|machines| machines.numbers.len()).sum::<usize>();
+        let digits = count.to_string().len();
+        for machines in all {
+            for (name, number) in machines.names.iter_mut().zip(std::mem::take(&mut machines.numbers)) {
+                if name.is_empty() {
+                    *name = if count == 1 { name_of(file) } else { format!("{}#{number:0digits$}", file.trim()) };
+                }
+                *name = name_of(name);
+            }
+            machines.dump.name = machines.names.first().cloned().unwrap_or_default();
+            let found = dirt::examine(&mut machines.dump);
+            machines.dump.findings.extend(found);
+        }
+    }
+}
