@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use selfsame_cpuid::{Kind, Topology};
+use selfsame_formats::Format;
 
 /// What the command line asks for.
 #[derive(Debug, Parser)]
@@ -13,8 +14,8 @@ use selfsame_cpuid::{Kind, Topology};
     version,
     about = "Says what CPU a virtual machine can be given on every host of a pool, and why",
     long_about = "Says what CPU a virtual machine can be given on every host of a pool, and why.\n\n\
-        A host is a dump of its CPUs: a capture by `selfsame capture`, the output of `cpuid -r`, or an AIDA64/InstLatx64 \
-        text file. Where a host is asked for, a directory means every dump in it, and `-` reads one from standard input.",
+        A host is a dump of its CPUs: a capture by `selfsame capture`, the output of `cpuid -r`, an AIDA64/InstLatx64 \
+        text file, or XML of libvirt with its `<cpu>`. Where a host is asked for, a directory means every dump in it, and `-` reads one from standard input.",
     after_help = "Exit status: 0 done or accepted, 1 refused, 2 unusable input or usage.\n\n\
         Example: capture each host, then see what they can all give:\n  \
         selfsame capture -o pool/$(hostname -s)\n  selfsame level pool\n  selfsame level pool -o web.policy\n  \
@@ -86,12 +87,26 @@ pub(crate) struct Output {
     pub(crate) verbose: bool,
 }
 
+/// How files are read.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SourceArguments {
+    /// Read files of hosts in this format instead of finding it out
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) format: Option<Format>,
+    /// Take CPU models from libvirt's map in this directory [default: the models of this program, then
+    /// /usr/share/libvirt/cpu_map]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cpu_map: Option<PathBuf>,
+}
+
 /// How hosts are read.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Reading {
     /// Leave out files that cannot be read, with a warning
     #[arg(long)]
     pub(crate) skip_bad: bool,
+    #[command(flatten)]
+    pub(crate) sources: SourceArguments,
 }
 
 /// `show`
@@ -219,6 +234,8 @@ pub(crate) struct DiffArguments {
     /// Another
     pub(crate) b: PathBuf,
     #[command(flatten)]
+    pub(crate) sources: SourceArguments,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -248,6 +265,10 @@ pub(crate) struct CompletionsArguments {
 pub(crate) struct ManArguments {
     /// The subcommand whose page is wanted
     pub(crate) command: Option<String>,
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|text| text.parse::<Format>())
 }
 
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::document::{self, Document};
 use crate::host::{entries, identity};
 use crate::problem::Problem;
+use crate::sources::Sources;
 use crate::terminal::print;
 
 /// What is to be written.
@@ -59,11 +60,11 @@ pub(crate) fn guard<'p>(
 }
 
 fn is_dump(path: &Path) -> bool {
-    matches!(document::read(path), Ok(Document::Dump(_)))
+    matches!(document::read(path, &Sources::default()), Ok(Document::Machines(_)))
 }
 
 fn is_policy(path: &Path) -> bool {
-    matches!(document::read(path), Ok(Document::Policy(_)))
+    matches!(document::read(path, &Sources::default()), Ok(Document::Policy(_)))
 }
 
 /// Writes a file; `-` is standard output.

@@ -11,6 +11,7 @@ use crate::level::{Level, refused_requests};
 use crate::output_file::{self, Written};
 use crate::problem::{Problem, printable, shown};
 use crate::show::feature_count;
+use crate::sources::Sources;
 use crate::terminal::{complain, print};
 use crate::why::Seen;
 use crate::words::trims;
@@ -78,7 +79,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
     let path = &arguments.from;
     let kind = arguments.kind.unwrap_or_default();
     if path.is_dir() {
-        let pool = load(std::slice::from_ref(path), arguments.reading.skip_bad)?;
+        let pool = load(std::slice::from_ref(path), &arguments.reading)?;
         let level = Level::of(&pool, kind, trims, &[], "level")?;
         let findings = pool
             .machines
@@ -88,8 +89,8 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             .collect();
         return Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy });
     }
-    let document = document::read(path)?;
-    let machine = Machine::of(path, &document);
+    let document = document::read(path, &Sources::of(&arguments.reading.sources)?)?;
+    let machine = Machine::one_of(path, &document)?;
     let findings = machine.findings.iter().map(FindingMember::of).collect();
     match document {
         Document::Policy(stored) => {
@@ -105,7 +106,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             let refusals = refused_requests(trims, &changed.policy, std::slice::from_ref(&seen));
             Ok(Made { stored: Some(changed), kind, refusals, findings })
         }
-        Document::Dump(_) => {
+        Document::Machines(_) => {
             let seen = Seen::new(&machine, kind, trims)?;
             let policy = Host::default(&seen.host).clone();
             let refusals = refused_requests(trims, &policy, std::slice::from_ref(&seen));
