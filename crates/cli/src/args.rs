@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use selfsame_cpuid::{Kind, Topology};
+use selfsame_formats::Format;
 use selfsame_formats::export::Target;
 
 /// What the command line asks for.
@@ -14,8 +15,8 @@ use selfsame_formats::export::Target;
     version,
     about = "Says what CPU a virtual machine can be given on every host of a pool, and why",
     long_about = "Says what CPU a virtual machine can be given on every host of a pool, and why.\n\n\
-        A host is a dump of its CPUs: a capture by `selfsame capture`, the output of `cpuid -r`, or an AIDA64/InstLatx64 \
-        text file. Where a host is asked for, a directory means every dump in it, and `-` reads one from standard input.",
+        A host is a dump of its CPUs: a capture by `selfsame capture`, the output of `cpuid -r`, an AIDA64/InstLatx64 \
+        text file, or XML of libvirt with its `<cpu>`. Where a host is asked for, a directory means every dump in it, and `-` reads one from standard input.",
     after_help = "Exit status: 0 done or accepted, 1 refused, 2 unusable input or usage.\n\n\
         Example: capture each host, then see what they can all give:\n  \
         selfsame capture -o pool/$(hostname -s)\n  selfsame level pool\n  selfsame level pool -o web.policy\n  \
@@ -87,12 +88,26 @@ pub(crate) struct Output {
     pub(crate) verbose: bool,
 }
 
+/// How files are read.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct SourceArguments {
+    /// Read files of hosts in this format instead of finding it out
+    #[arg(long, value_name = "FORMAT", value_parser = format_parser())]
+    pub(crate) format: Option<Format>,
+    /// Take CPU models from libvirt's map in this directory [default: the models of this program, then
+    /// /usr/share/libvirt/cpu_map]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cpu_map: Option<PathBuf>,
+}
+
 /// How hosts are read.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Reading {
     /// Leave out files that cannot be read, with a warning
     #[arg(long)]
     pub(crate) skip_bad: bool,
+    #[command(flatten)]
+    pub(crate) sources: SourceArguments,
 }
 
 /// `show`
@@ -229,6 +244,8 @@ pub(crate) struct DiffArguments {
     /// Another
     pub(crate) b: PathBuf,
     #[command(flatten)]
+    pub(crate) sources: SourceArguments,
+    #[command(flatten)]
     pub(crate) output: Output,
 }
 
@@ -262,6 +279,10 @@ pub(crate) struct ManArguments {
 
 fn target_parser() -> impl TypedValueParser<Value = Target> {
     PossibleValuesParser::new(Target::ALL.map(Target::name)).try_map(|text| text.parse::<Target>())
+}
+
+fn format_parser() -> impl TypedValueParser<Value = Format> {
+    PossibleValuesParser::new(Format::ALL.map(Format::name)).try_map(|text| text.parse::<Format>())
 }
 
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use selfsame_cpuid::{Check, Host, Kind, Place, Policy, Trims, VALUES, What, WordSource, feature_at};
+use selfsame_cpuid::{Check, Host, Kind, Place, Policy, Refusal, Rule, Trims, VALUES, What, WordSource, feature_at};
+use selfsame_formats::Models;
+use selfsame_formats::libvirt::{CpuDefinition, Fit, GuestError, Obstacle, compare};
 
 use crate::Verdict;
 use crate::args::CheckArguments;
@@ -14,6 +16,7 @@ use crate::json::{CheckDocument, FindingMember, RefusalMember, SCHEMA, SideMembe
 use crate::names::folded;
 use crate::problem::{Problem, shown};
 use crate::show::finding_line;
+use crate::sources::Sources;
 use crate::terminal::{BAD, DIM, GOOD, Page, count, hosts, print, short};
 use crate::words::trims;
 
@@ -24,6 +27,8 @@ pub(crate) struct Answer {
     pub(crate) refusals: Vec<RefusalMember>,
     /// What the host needs and the guest does not know of.
     pub(crate) unsafe_here: Vec<RefusalMember>,
+    /// The word of `virsh cpu-compare`, where the guest is libvirt's.
+    comparison: Option<Fit>,
 }
 
 impl Answer {
@@ -46,14 +51,7 @@ pub(crate) fn answer(guest: &Policy, machine: &Machine, host: &Host, is_strict: 
         });
     });
     let check = Check::new(guest, host);
-    check.refusals(|refusal| {
-        let mut member = RefusalMember::of(&refusal);
-        if let Some(index) = msr_of(refusal.what).filter(|&index| machine.misses_msr(index)) {
-            // The library cannot know of the dump; to blame the host would be wrong.
-            member.reason = format!("the host's dump lacks msr {index:#x}: what it tells of counts as absent");
-        }
-        refusals.push(member);
-    });
+    check.refusals(|refusal| refusals.push(refused(&refusal, machine)));
     let mut unsafe_here = Vec::new();
     // Against a host of another kind nothing but the kind means anything.
     if guest.kind == host.kind() {
@@ -62,7 +60,48 @@ pub(crate) fn answer(guest: &Policy, machine: &Machine, host: &Host, is_strict: 
     if is_strict {
         refusals.append(&mut unsafe_here);
     }
-    Answer { refusals, unsafe_here }
+    Answer { refusals, unsafe_here, comparison: None }
+}
+
+fn refused(refusal: &Refusal, machine: &Machine) -> RefusalMember {
+    let mut member = RefusalMember::of(refusal);
+    if let Some(index) = msr_of(refusal.what).filter(|&index| machine.misses_msr(index)) {
+        // The library cannot know of the dump; to blame the host would be wrong.
+        member.reason = format!("the host's dump lacks msr {index:#x}: what it tells of counts as absent");
+    }
+    member
+}
+
+/// Asks a host about a guest that libvirt defines: what it forces is not missed, what it forbids must not be there.
+fn answer_definition(
+    guest: &CpuDefinition,
+    models: &Models,
+    machine: &Machine,
+    host: &Host,
+    is_strict: bool,
+) -> Result<Answer, GuestError> {
+    let comparison = compare(host, guest, models)?;
+    let mut answer = answer(&comparison.guest, machine, host, false);
+    let feature = |place, is_wanted, reason: &str| RefusalMember {
+        what: What::Feature(place).to_string(),
+        rule: if is_wanted { Rule::NotOnHost } else { Rule::Equal }.name(),
+        guest: SideMember::Bit(is_wanted),
+        host: SideMember::Bit(!is_wanted),
+        reason: reason.to_owned(),
+    };
+    let member = |obstacle: &Obstacle| match *obstacle {
+        Obstacle::Refused(ref refusal) => refused(refusal, machine),
+        Obstacle::Missing(place) => feature(place, true, Rule::NotOnHost.meaning()),
+        Obstacle::Forbidden(place) => feature(place, false, "the guest's definition forbids it"),
+        Obstacle::Extra(place) => {
+            feature(place, false, "the guest is to have nothing less than the host (match='strict')")
+        }
+    };
+    answer.refusals = comparison.obstacles.iter().map(member).collect();
+    if is_strict {
+        answer.refusals.append(&mut answer.unsafe_here);
+    }
+    Ok(Answer { comparison: Some(comparison.fit), ..answer })
 }
 
 /// The MSR that tells of a feature or number.
@@ -81,12 +120,18 @@ fn msr_of(what: What) -> Option<u32> {
 
 pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
-    let (name, guest) = read_guest(&arguments.guest, arguments.kind)?;
-    let pool = load(&arguments.hosts, arguments.reading.skip_bad)?;
+    let sources = Sources::of(&arguments.reading.sources)?;
+    let Guest { name, policy: guest, definition } = read_guest(&arguments.guest, arguments.kind, &sources)?;
+    let pool = load(&arguments.hosts, &arguments.reading)?;
     let mut answers = Vec::new();
     for machine in &pool.machines {
         let host = machine.host(guest.kind, &trims)?;
-        answers.push((machine, answer(&guest, machine, &host, arguments.strict)));
+        let answer = match &definition {
+            Some(definition) => answer_definition(definition, sources.models(), machine, &host, arguments.strict)
+                .map_err(|source| Problem::Guest { path: arguments.guest.clone(), source })?,
+            None => answer(&guest, machine, &host, arguments.strict),
+        };
+        answers.push((machine, answer));
     }
     let is_same_name = answers.iter().any(|(machine, _)| machine.name == name);
     let label = if is_same_name { format!("{name} ({})", shown(&arguments.guest)) } else { name.clone() };
@@ -126,24 +171,34 @@ fn line(answers: &[(&Machine, Answer)]) -> String {
     format!("accepted by {accepted} of {}{by}\n", count(answers.len(), "host"))
 }
 
-/// The guest that a file tells of: its policy, or the default policy of a host.
-fn read_guest(path: &Path, kind: Option<Kind>) -> Result<(String, Policy), Problem> {
+/// A guest, as a file tells of it.
+struct Guest {
+    name: String,
+    /// What it sees.
+    policy: Policy,
+    /// What libvirt would ask of a host for it.
+    definition: Option<CpuDefinition>,
+}
+
+/// The guest that a file tells of: its policy, the default policy of a host, or what libvirt defines.
+fn read_guest(path: &Path, kind: Option<Kind>, sources: &Sources) -> Result<Guest, Problem> {
     if path.is_dir() {
         return Err(Problem::Directory { path: path.to_owned() });
     }
-    let document = document::read(path)?;
-    let machine = Machine::of(path, &document);
+    let document = document::read(path, sources)?;
+    let machine = Machine::one_of(path, &document)?;
     match document {
         Document::Policy(stored) => match kind {
             Some(wanted) if wanted != stored.policy.kind => {
                 let (what, found) = ("this is a policy for", stored.policy.kind);
                 Err(Problem::Kind { path: path.to_owned(), what, found, wanted })
             }
-            _ => Ok((stored.name, stored.policy)),
+            _ => Ok(Guest { name: stored.name, policy: stored.policy, definition: None }),
         },
-        Document::Dump(_) => {
+        Document::Machines(all) => {
             let host = machine.host(kind.unwrap_or_default(), &Trims::NONE)?;
-            Ok((machine.name, host.default().clone()))
+            let definition = all.into_iter().find_map(|machines| machines.definition);
+            Ok(Guest { name: machine.name.clone(), policy: host.default().clone(), definition })
         }
     }
 }
@@ -165,6 +220,7 @@ fn document(guest: &str, kind: Kind, machine: &Machine, answer: &Answer) -> Chec
         path: shown(&machine.path),
         kind: kind.name(),
         derived: machine.is_derived(),
+        comparison: answer.comparison.map(Fit::name),
         refusals: answer.refusals.clone(),
         findings: unsafe_here.chain(machine.findings.iter().map(FindingMember::of)).collect(),
     }
@@ -185,7 +241,7 @@ fn page(
     let names = |wanted: &dyn Fn(&Answer) -> bool| -> Vec<String> {
         answers.iter().filter(|(_, answer)| wanted(answer)).map(|(machine, _)| label(machine)).collect()
     };
-    let text = |names: &[String]| hosts(&names.iter().map(String::as_str).collect::<Vec<_>>(), total, is_verbose);
+    let text = |names: &[String]| hosts(names.iter().map(String::as_str), total, is_verbose);
     let refused = names(&|answer| !answer.is_accepted());
     let accepted = names(&Answer::is_accepted);
     if !refused.is_empty() {

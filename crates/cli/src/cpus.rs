@@ -31,7 +31,9 @@ pub(crate) fn united(dump: &Dump) -> United {
             .map(|(what, reason)| Finding { rule: Rule::OfferNever, ..Finding::malformed(what, reason) }),
     );
     findings.extend(raw.differences.iter().map(|&what| difference(what, dump, &raw.cpus)));
-    missing_msrs(&raw.leaves, &raw.msrs, dump, &mut findings);
+    if !dump.source.is_by_name() {
+        missing_msrs(&raw.leaves, &raw.msrs, dump, &mut findings);
+    }
     examine(&raw.leaves, |finding| findings.push(Finding::of_leaves(finding)));
     United { leaves: raw.leaves, msrs: raw.msrs, findings }
 }

@@ -14,6 +14,7 @@ use crate::host::{Machine, Origin, brand, load_one, vendor};
 use crate::json::{SCHEMA, SideMember, hex, print_document};
 use crate::names::folded;
 use crate::problem::Problem;
+use crate::sources::Sources;
 use crate::terminal::{Page, count, print, short};
 
 #[derive(Debug, Serialize)]
@@ -44,7 +45,8 @@ struct LeafDifference {
 }
 
 pub(crate) fn run(arguments: &DiffArguments) -> Result<Verdict, Problem> {
-    let (a, b) = (load_one(&arguments.a)?, load_one(&arguments.b)?);
+    let sources = Sources::of(&arguments.sources)?;
+    let (a, b) = (load_one(&arguments.a, &sources)?, load_one(&arguments.b, &sources)?);
     let (set_a, set_b) = (a.raw.features(), b.raw.features());
     let document = DiffDocument {
         schema: SCHEMA,

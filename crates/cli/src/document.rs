@@ -5,9 +5,10 @@ use std::io::{self, Read};
 use std::path::Path;
 
 use selfsame_cpuid::{Policy, PolicyFile};
-use selfsame_formats::{Dump, ReadError};
+use selfsame_formats::{Machines, ReadError};
 
 use crate::problem::{Problem, printable};
+use crate::sources::Sources;
 
 /// No dump is larger: what is, is a disk image or the like, and memory is not for it.
 const LIMIT_MIB: u64 = 256;
@@ -18,8 +19,8 @@ const HEAD_BYTES: usize = 64 << 10;
 /// What a file holds.
 #[derive(Debug)]
 pub(crate) enum Document {
-    /// What a machine's CPUs, or its hypervisor, said.
-    Dump(Dump),
+    /// What the CPUs of machines, or their hypervisors, said; at least one.
+    Machines(Vec<Machines>),
     /// What a guest sees.
     Policy(Box<StoredPolicy>),
 }
@@ -59,15 +60,15 @@ impl StoredPolicy {
 }
 
 /// Reads a file; `-` is standard input.
-pub(crate) fn read(path: &Path) -> Result<Document, Problem> {
+pub(crate) fn read(path: &Path, sources: &Sources) -> Result<Document, Problem> {
     let bytes = bytes_of(path)?;
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) };
     if bytes.trim_ascii_start().starts_with(b"{") {
         return json_policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy)));
     }
-    match selfsame_formats::read(&bytes, &name, None) {
-        Ok(dump) => Ok(Document::Dump(dump)),
+    match sources.read(&bytes, &name) {
+        Ok(machines) => Ok(Document::Machines(machines)),
         Err(ReadError::Policy) => policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy))),
         Err(source) => Err(match other_format(&bytes) {
             Some((what, hint)) => Problem::OtherFormat { path: path.to_owned(), what, hint },
@@ -89,22 +90,18 @@ fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
         return Some((what, "unpack it first"));
     }
     let text = String::from_utf8_lossy(bytes.get(..HEAD_BYTES).unwrap_or(bytes));
-    let start = text.trim_start();
     let has_key = |key: &str| text.lines().any(|line| line.split(':').next().is_some_and(|name| name.trim() == key));
     if has_key("processor") && (has_key("vendor_id") || has_key("flags")) {
         return Some(("/proc/cpuinfo, which does not tell all that CPUID does", DUMP));
-    }
-    if start.starts_with('<') && ["<cpu", "<capabilities", "<domainCapabilities"].iter().any(|tag| text.contains(tag)) {
-        return Some(("XML of libvirt", DUMP));
     }
     None
 }
 
 /// Reads a file that must hold a policy.
 pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
-    match read(path)? {
+    match read(path, &Sources::default())? {
         Document::Policy(policy) => Ok(*policy),
-        Document::Dump(_) => Err(Problem::NotPolicy { path: path.to_owned() }),
+        Document::Machines(_) => Err(Problem::NotPolicy { path: path.to_owned() }),
     }
 }
 
@@ -115,7 +112,11 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
         if path.as_os_str() == "-" {
             io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
         } else {
-            File::open(path)?.take(limit + 1).read_to_end(&mut bytes)
+            let file = File::open(path)?;
+            // What grows while it is read is copied again and again.
+            let expected = file.metadata().map_or(0, |metadata| metadata.len().min(limit));
+            bytes.reserve_exact(usize::try_from(expected).unwrap_or(0).saturating_add(1));
+            file.take(limit + 1).read_to_end(&mut bytes)
         }
     };
     let count = { read }().map_err(|source| Problem::Read { path: path.to_owned(), source })?;
@@ -127,7 +128,7 @@ fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
 
 fn policy(path: &Path, text: &[u8]) -> Result<StoredPolicy, Problem> {
     let file = PolicyFile::parse(text).map_err(|source| Problem::Policy { path: path.to_owned(), source })?;
-    if crate::host::vendor(&file.policy.leaves).is_empty() {
+    if crate::host::vendor(&file.policy.leaves).is_empty() && file.policy.leaves.features().is_empty() {
         return Err(Problem::NoVendor { path: path.to_owned() });
     }
     Ok(StoredPolicy::of(&file))

@@ -85,11 +85,9 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Verdict, Problem> {
         return Err(no_such_feature(name));
     }
     let trims = trims(&arguments.cpuid)?;
-    let pool =
-        if arguments.hosts.is_empty() { None } else { Some(load(&arguments.hosts, arguments.reading.skip_bad)?) };
+    let pool = if arguments.hosts.is_empty() { None } else { Some(load(&arguments.hosts, &arguments.reading)?) };
     let machines = pool.as_ref().map(|pool| &*pool.machines).unwrap_or_default();
-    let seen =
-        machines.iter().map(|machine| Seen::new(machine, arguments.kind, &trims)).collect::<Result<Vec<_>, _>>()?;
+    let seen = Seen::all(machines, arguments.kind, &trims)?;
     match (feature, value) {
         (Some(row), _) => explain_feature(arguments, row, &seen)?,
         (None, Some(row)) => explain_value(arguments, row, &seen)?,

@@ -1,25 +1,44 @@
 //! Files to hosts.
 
+use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
-use selfsame_formats::{Dump, Source};
+use selfsame_formats::{Dump, Machines, Source};
 
+use crate::args::Reading;
 use crate::cpus;
 use crate::document::{self, Document, StoredPolicy};
 use crate::finding::Finding;
 use crate::problem::{Problem, printable, shown};
 use crate::progress::Progress;
+use crate::sources::Sources;
 use crate::terminal::{count, note};
 
-/// A host, as a file tells of it.
+/// A host, as a file tells of it: a name, and what is said of the host and of all that are like it in that file.
 #[derive(Debug)]
 pub(crate) struct Machine {
     /// What people call it: unique in its pool.
     pub(crate) name: String,
+    said: Rc<Said>,
+}
+
+impl Deref for Machine {
+    type Target = Said;
+
+    fn deref(&self) -> &Said {
+        &self.said
+    }
+}
+
+/// What a file says of a host. A fleet has thousands of hosts of which the same is said: it is kept once.
+#[derive(Debug)]
+pub(crate) struct Said {
     /// Its file.
     pub(crate) path: PathBuf,
     /// Who says it.
@@ -47,13 +66,12 @@ pub(crate) enum Origin {
     Policy(Kind, Option<Topology>),
 }
 
-impl Machine {
+impl Said {
     fn of_dump(path: &Path, dump: &Dump) -> Self {
         let united = cpus::united(dump);
         let origin =
             if dump.source.is_hardware() { Origin::Hardware(dump.source) } else { Origin::Offered(dump.source) };
         Self {
-            name: printable(&dump.name),
             path: path.to_owned(),
             origin,
             raw: united.leaves,
@@ -65,14 +83,13 @@ impl Machine {
     }
 
     fn of_policy(path: &Path, stored: &StoredPolicy) -> Self {
-        let StoredPolicy { name, context, policy, .. } = stored;
+        let StoredPolicy { context, policy, .. } = stored;
         let mut findings = Vec::new();
         policy.verify(|fault| {
             let finding = Finding::malformed(fault.what().to_string(), fault.to_string());
             findings.push(Finding { rule: fault.rule(), ..finding }.loud());
         });
         Self {
-            name: name.clone(),
             path: path.to_owned(),
             origin: Origin::Policy(policy.kind, policy.topology),
             raw: policy.leaves.clone(),
@@ -82,13 +99,38 @@ impl Machine {
             findings,
         }
     }
+}
 
-    /// Takes what a file holds as a host.
-    pub(crate) fn of(path: &Path, document: &Document) -> Self {
+impl Machine {
+    /// Takes what a file holds as hosts.
+    pub(crate) fn all_of(path: &Path, document: &Document) -> Vec<Self> {
         match document {
-            Document::Dump(dump) => Self::of_dump(path, dump),
-            Document::Policy(policy) => Self::of_policy(path, policy),
+            Document::Machines(all) => all.iter().flat_map(|same| Self::all_alike(path, same)).collect(),
+            Document::Policy(policy) => {
+                vec![Self { name: policy.name.clone(), said: Rc::new(Said::of_policy(path, policy)) }]
+            }
         }
+    }
+
+    fn all_alike<'d>(path: &Path, same: &'d Machines) -> impl Iterator<Item = Self> + use<'d> {
+        let said = Rc::new(Said::of_dump(path, &same.dump));
+        same.names.iter().map(move |name| Self { name: printable(name), said: Rc::clone(&said) })
+    }
+
+    /// Takes what a file holds as the one host that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// The file tells of several.
+    pub(crate) fn one_of(path: &Path, document: &Document) -> Result<Self, Problem> {
+        let [machine] = <[Self; 1]>::try_from(Self::all_of(path, document))
+            .map_err(|all| Problem::SeveralMachines { path: path.to_owned(), count: all.len() })?;
+        Ok(machine)
+    }
+
+    /// What two hosts have in common if one file says the same of both, and no others have.
+    pub(crate) fn likeness(&self) -> *const Said {
+        Rc::as_ptr(&self.said)
     }
 
     /// The host as guests of one kind meet it.
@@ -103,6 +145,7 @@ impl Machine {
             Origin::Offered(source) => match (source, kind.is_xen()) {
                 (Source::Kvm, true) => Err(refused("this is what KVM offers to", Kind::Kvm)),
                 (Source::Xen, false) => Err(refused("this is what Xen offers to", Kind::Hvm)),
+                (source, _) if source.is_by_name() => Ok(Host::from_vmm(&self.raw, kind, trims)),
                 _ => Ok(Host::from_offered(&self.raw, kind, trims)),
             },
             Origin::Policy(found, _) if found != kind => Err(refused("this is a policy for", found)),
@@ -111,7 +154,7 @@ impl Machine {
     }
 
     /// Whether what guests get is derived from the hardware by the table, and not what a hypervisor said.
-    pub(crate) const fn is_derived(&self) -> bool {
+    pub(crate) fn is_derived(&self) -> bool {
         matches!(self.origin, Origin::Hardware(_))
     }
 
@@ -124,7 +167,11 @@ impl Machine {
             _ => "",
         };
         let has_it = gate.is_empty() || feature(gate).is_some_and(|row| self.raw.is_set(row.place));
-        !matches!(self.origin, Origin::Policy(..)) && has_it && !self.msrs.contains(&index)
+        let is_whole = match self.origin {
+            Origin::Hardware(source) | Origin::Offered(source) => source.is_by_name(),
+            Origin::Policy(..) => true,
+        };
+        !is_whole && has_it && !self.msrs.contains(&index)
     }
 
     /// The name with the file, where another has the same name.
@@ -177,7 +224,7 @@ pub(crate) struct Pool {
     pub(crate) machines: Vec<Machine>,
     /// Files that were left out, and why.
     pub(crate) skipped: Vec<(String, String)>,
-    /// Whether exactly one file was named and no directory: JSON is an object then, not an array.
+    /// Whether exactly one file of one host was named and no directory: JSON is an object then, not an array.
     pub(crate) is_one_file: bool,
 }
 
@@ -186,7 +233,9 @@ pub(crate) struct Pool {
 /// # Errors
 ///
 /// Any file that cannot be used, unless they are to be skipped; a directory without a dump.
-pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
+pub(crate) fn load(paths: &[PathBuf], reading: &Reading) -> Result<Pool, Problem> {
+    let skip_bad = reading.skip_bad;
+    let sources = Sources::of(&reading.sources)?;
     let mut found = Found::default();
     for path in paths {
         found.add(path, skip_bad)?;
@@ -197,10 +246,10 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
     let mut dumps_of: BTreeMap<PathBuf, usize> = BTreeMap::new();
     let mut policies = Vec::new();
     for (path, directory) in found.files {
-        match document::read(&path) {
+        match document::read(&path, &sources) {
             Ok(Document::Policy(_)) if directory.is_some() => policies.push(path),
             Ok(document) => {
-                machines.push(Machine::of(&path, &document));
+                machines.extend(Machine::all_of(&path, &document));
                 if let Some(directory) = directory {
                     *dumps_of.entry(directory).or_default() += 1;
                 }
@@ -232,16 +281,16 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool) -> Result<Pool, Problem> {
     }
     name_apart(&mut machines);
     machines.sort_by(|a, b| a.name.cmp(&b.name));
-    let is_one_file = paths.len() == 1 && !found.has_directory;
+    let is_one_file = paths.len() == 1 && !found.has_directory && machines.len() == 1;
     Ok(Pool { machines, skipped, is_one_file })
 }
 
 /// Reads one file as a host.
-pub(crate) fn load_one(path: &Path) -> Result<Machine, Problem> {
+pub(crate) fn load_one(path: &Path, sources: &Sources) -> Result<Machine, Problem> {
     if path.is_dir() {
         return Err(Problem::Directory { path: path.to_owned() });
     }
-    Ok(Machine::of(path, &document::read(path)?))
+    Machine::one_of(path, &document::read(path, sources)?)
 }
 
 fn skipped(problems: &[Problem]) -> Vec<(String, String)> {
@@ -257,7 +306,8 @@ fn skipped(problems: &[Problem]) -> Vec<(String, String)> {
 
 /// Gives hosts of the same name a number, by the order of their paths.
 fn name_apart(machines: &mut [Machine]) {
-    machines.sort_by(|a, b| a.path.cmp(&b.path));
+    // Hosts of one file keep its order.
+    machines.sort_by(|a, b| if a.likeness() == b.likeness() { Ordering::Equal } else { a.path.cmp(&b.path) });
     let mut taken: BTreeSet<String> = BTreeSet::new();
     for machine in machines {
         let mut name = machine.name.clone();

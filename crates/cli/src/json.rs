@@ -366,6 +366,9 @@ pub(crate) struct CheckDocument {
     pub(crate) kind: &'static str,
     /// Whether what the host gives was derived from its hardware by the table.
     pub(crate) derived: bool,
+    /// What `virsh cpu-compare` would say, where the guest is libvirt's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) comparison: Option<&'static str>,
     pub(crate) refusals: Vec<RefusalMember>,
     pub(crate) findings: Vec<FindingMember>,
 }

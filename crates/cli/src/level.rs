@@ -11,7 +11,7 @@ use crate::args::LevelArguments;
 use crate::check::{Answer, answer};
 use crate::document::{StoredPolicy, read_policy};
 use crate::export::Exported;
-use crate::host::{Machine, Pool, entries, load, vendor};
+use crate::host::{Machine, Pool, Said, entries, load, vendor};
 use crate::json::{
     CostMember, FindingMember, LevelDocument, LevelRefusal, LostMember, RunningMember, SCHEMA, SideMember,
     SignatureMember, ValueOfHosts, WarningMember, XstateMember, feature_names, hex, print_document,
@@ -21,7 +21,7 @@ use crate::names::numbers;
 use crate::output_file::{self, Written, is_stdout};
 use crate::problem::{Problem, shown};
 use crate::terminal::note;
-use crate::why::Seen;
+use crate::why::{Seen, alike};
 use crate::words::trims;
 use crate::{level_page, terminal};
 
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let inputs = arguments.hosts.iter().chain(&arguments.running);
     output_file::guard(file, Written::policy(arguments.export), inputs, arguments.output.json)?;
     let running = running_guests(&arguments.running, arguments.kind)?;
-    let pool = load(&arguments.hosts, arguments.reading.skip_bad)?;
+    let pool = load(&arguments.hosts, &arguments.reading)?;
     let name = arguments.name.as_deref().unwrap_or("level");
     let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;
     let is_accepted = level.is_accepted();
@@ -126,13 +126,13 @@ impl<'m> Level<'m> {
         running: &[StoredPolicy],
         name: &str,
     ) -> Result<Self, Problem> {
-        let see = |machine| Seen::new(machine, kind, trims);
-        let seen = pool.machines.iter().map(see).collect::<Result<Vec<_>, _>>()?;
+        let seen = Seen::all(&pool.machines, kind, trims)?;
         let mut leveller = Leveller::new(kind);
         for guest in running.iter().filter(|guest| guest.policy.kind == kind) {
             leveller.keep_leaves_of(&guest.policy);
         }
-        for seen in &seen {
+        // Hosts that are alike count once, by the name that comes first.
+        for seen in alike(&seen).iter().filter_map(|group| seen.get(*group.first()?)) {
             leveller.add(&seen.machine.name, seen.host.default());
         }
         let finished = leveller.finish();
@@ -158,27 +158,33 @@ impl<'m> Level<'m> {
     }
 
     /// The names of some hosts.
-    pub(crate) fn names(&self, hosts: &[usize]) -> Vec<&str> {
-        hosts.iter().filter_map(|&i| self.seen.get(i)).map(|seen| &*seen.machine.name).collect()
+    pub(crate) fn names<'a>(&'a self, hosts: &'a [usize]) -> impl ExactSizeIterator<Item = &'a str> {
+        hosts.iter().map(|&i| self.seen.get(i).map_or("", |seen| &*seen.machine.name))
     }
 
     /// What each host brings and costs.
     pub(crate) fn costs(&self) -> Vec<CostMember> {
-        let mut costs: Vec<CostMember> = self
-            .seen
-            .iter()
-            .map(|seen| CostMember {
-                host: seen.machine.name.clone(),
-                path: shown(&seen.machine.path),
-                source: seen.machine.source(),
-                cpu: seen.machine.cpu(),
-                features: seen.default.iter().filter_map(feature_at).count(),
-                lost: 0,
-                lost_alone: Vec::new(),
-            })
-            .collect();
+        let mut costs: Vec<CostMember> = Vec::with_capacity(self.seen.len());
+        let mut known: BTreeMap<*const Said, usize> = BTreeMap::new();
+        for (i, seen) in self.seen.iter().enumerate() {
+            let host = seen.machine.name.clone();
+            let alike = known.get(&seen.machine.likeness()).and_then(|&i| costs.get(i)).cloned();
+            known.entry(seen.machine.likeness()).or_insert(i);
+            costs.push(match alike {
+                Some(cost) => CostMember { host, ..cost },
+                None => CostMember {
+                    host,
+                    path: shown(&seen.machine.path),
+                    source: seen.machine.source(),
+                    cpu: seen.machine.cpu(),
+                    features: seen.default.iter().filter_map(feature_at).count(),
+                    lost: 0,
+                    lost_alone: Vec::new(),
+                },
+            });
+        }
         for lost in &self.lost {
-            for &host in &lost.hosts {
+            for &host in &*lost.hosts {
                 let Some(cost) = costs.get_mut(host) else { continue };
                 cost.lost += 1;
                 if lost.hosts.len() == 1 {
@@ -190,7 +196,7 @@ impl<'m> Level<'m> {
     }
 
     fn document(&self, pool: &Pool) -> LevelDocument {
-        let owned = |hosts: &[usize]| -> Vec<String> { self.names(hosts).into_iter().map(str::to_owned).collect() };
+        let owned = |hosts: &[usize]| -> Vec<String> { self.names(hosts).map(str::to_owned).collect() };
         let leaves = self.policy.as_ref().map(|stored| &stored.policy.leaves);
         let value = |row: &'static Value| Some((row.name, SideMember::number(row, row.get(leaves?.word(row.word)))));
         let findings = pool

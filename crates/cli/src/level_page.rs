@@ -138,8 +138,7 @@ fn refusals(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
     page.heading(if is_request { "Asked for and not in the level" } else { "What the hosts must agree on and do not" });
     let mut rows = Vec::new();
     for refusal in &level.refusals {
-        let names =
-            |list: &[String]| hosts(&list.iter().map(String::as_str).collect::<Vec<_>>(), level.seen.len(), is_verbose);
+        let names = |list: &[String]| hosts(list.iter().map(String::as_str), level.seen.len(), is_verbose);
         let reason = || refusal.reason.clone();
         if refusal.values.is_empty() {
             rows.push([refusal.what.clone(), refusal.rule.to_owned(), String::new(), names(&refusal.hosts), reason()]);
@@ -195,7 +194,7 @@ fn losses(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
             .map(|(_, ((_, rule, indices, _), group))| {
                 let names = folded(&group.names, is_verbose).join(" ");
                 let because = becauses(&group.becauses, is_verbose);
-                [names, rule.to_string(), hosts(&level.names(indices), level.seen.len(), is_verbose), because]
+                [names, rule.to_string(), hosts(level.names(indices), level.seen.len(), is_verbose), because]
             })
             .collect();
         page.table(["features", "rule", "hosts", "because"], &rows);
@@ -269,7 +268,7 @@ fn warnings(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
         .unwarned
         .iter()
         .map(|unwarned| {
-            let names = hosts(&level.names(&unwarned.hosts), level.seen.len(), is_verbose);
+            let names = hosts(level.names(&unwarned.hosts), level.seen.len(), is_verbose);
             [unwarned.feature.name.to_owned(), names, unwarned.feature.reason.to_owned()]
         })
         .collect();
@@ -290,7 +289,7 @@ fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
             page.line(format_args!("  {GOOD}{guest}{GOOD:#} survives on {}", all_hosts(level.seen.len())));
         } else {
             let names: Vec<&str> = refused.iter().map(|(_, host, _)| &**host).collect();
-            let names = hosts(&names, level.seen.len(), is_verbose);
+            let names = hosts(names.iter().copied(), level.seen.len(), is_verbose);
             page.indented(&format!("{BAD}{guest}{BAD:#} would not survive on {names}"));
         }
         for (_, host, answer) in refused {

@@ -24,6 +24,7 @@ mod problem;
 mod progress;
 mod shell;
 mod show;
+mod sources;
 mod terminal;
 mod why;
 mod words;

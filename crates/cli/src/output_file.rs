@@ -9,6 +9,7 @@ use selfsame_formats::export::Target;
 use crate::document::{self, Document};
 use crate::host::{entries, identity};
 use crate::problem::Problem;
+use crate::sources::Sources;
 use crate::terminal::print;
 
 /// What is to be written.
@@ -77,11 +78,11 @@ fn is_ours(path: &Path) -> bool {
 }
 
 fn is_dump(path: &Path) -> bool {
-    matches!(document::read(path), Ok(Document::Dump(_)))
+    matches!(document::read(path, &Sources::default()), Ok(Document::Machines(_)))
 }
 
 fn is_policy(path: &Path) -> bool {
-    matches!(document::read(path), Ok(Document::Policy(_)))
+    matches!(document::read(path, &Sources::default()), Ok(Document::Policy(_)))
 }
 
 /// Writes a file; `-` is standard output.

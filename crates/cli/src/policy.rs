@@ -12,6 +12,7 @@ use crate::level::{Level, refused_requests};
 use crate::output_file::{self, Written};
 use crate::problem::{Problem, printable, shown};
 use crate::show::feature_count;
+use crate::sources::Sources;
 use crate::terminal::{complain, print};
 use crate::why::{BY_WORDS, Seen};
 use crate::words::trims;
@@ -84,7 +85,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
     let path = &arguments.from;
     let kind = arguments.kind.unwrap_or_default();
     if path.is_dir() {
-        let pool = load(std::slice::from_ref(path), arguments.reading.skip_bad)?;
+        let pool = load(std::slice::from_ref(path), &arguments.reading)?;
         let mut level = Level::of(&pool, kind, trims, &[], "level")?;
         if let (Some(stored), Some(topology)) = (&mut level.policy, arguments.topology) {
             level.refusals.extend(shape(&mut stored.policy, topology, &level.seen));
@@ -97,8 +98,8 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             .collect();
         return Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy });
     }
-    let document = document::read(path)?;
-    let machine = Machine::of(path, &document);
+    let document = document::read(path, &Sources::of(&arguments.reading.sources)?)?;
+    let machine = Machine::one_of(path, &document)?;
     let findings = machine.findings.iter().map(FindingMember::of).collect();
     match document {
         Document::Policy(stored) => {
@@ -118,7 +119,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             }
             Ok(Made { stored: Some(changed), kind, refusals, findings })
         }
-        Document::Dump(_) => {
+        Document::Machines(_) => {
             let seen = Seen::new(&machine, kind, trims)?;
             let mut policy = Host::default(&seen.host).clone();
             let seen = std::slice::from_ref(&seen);

@@ -7,6 +7,7 @@ use selfsame_cpuid::text::TextError;
 use selfsame_cpuid::{Kind, TrimReason};
 use selfsame_formats::ReadError;
 use selfsame_formats::export::ExportError;
+use selfsame_formats::libvirt::{CpuMapError, GuestError};
 
 /// Input that cannot be used, or a use that makes no sense. A refusal is not one: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,6 +88,25 @@ pub(crate) enum Problem {
         /// The file.
         path: PathBuf,
     },
+    /// A file tells of several machines where one is asked for.
+    #[error("{}: tells of {count} machines, where one is asked for: give a file of one", shown(path))]
+    SeveralMachines {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+    },
+    /// libvirt's map of models cannot be used.
+    #[error("--cpu-map: {0}")]
+    CpuMap(#[from] CpuMapError),
+    /// A guest's definition cannot be judged.
+    #[error("{}: {source}", shown(path))]
+    Guest {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: GuestError,
+    },
     /// A directory stands where one file is asked for.
     #[error("{}: a directory; give one file", shown(path))]
     Directory {
@@ -165,7 +185,7 @@ pub(crate) enum Problem {
         what: &'static str,
     },
     /// A policy of no CPU.
-    #[error("{}: this policy has no vendor (leaf 00000000 is missing or zero): no CPU is like that", shown(path))]
+    #[error("{}: this policy has no vendor and no feature: no CPU is like that", shown(path))]
     NoVendor {
         /// The file.
         path: PathBuf,

@@ -17,7 +17,7 @@ use crate::terminal::{Page, count, print};
 const FEW: usize = 5;
 
 pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
-    let pool = load(&arguments.files, arguments.reading.skip_bad)?;
+    let pool = load(&arguments.files, &arguments.reading)?;
     let Output { json, quiet, verbose } = arguments.output;
     if json {
         let mut documents: Vec<ShowDocument> = pool.machines.iter().map(document).collect();

@@ -219,19 +219,18 @@ pub(crate) fn count(number: usize, thing: &str) -> String {
 }
 
 /// The names of hosts: all of them if there are few.
-pub(crate) fn hosts(names: &[&str], total: usize, is_verbose: bool) -> String {
+pub(crate) fn hosts<'n>(names: impl ExactSizeIterator<Item = &'n str>, total: usize, is_verbose: bool) -> String {
     const FEW: usize = 4;
-    if total > 1 && names.len() == total {
+    let count = names.len();
+    if total > 1 && count == total {
         return all_hosts(total);
     }
-    let list = |names: &[&str]| names.iter().map(|name| short(name)).collect::<Vec<_>>().join(", ");
-    match names.get(..FEW - 1) {
-        Some(first) if names.len() > FEW && !is_verbose => {
-            format!("{} and {} more", list(first), names.len() - first.len())
-        }
-        _ if is_verbose => names.join(", "),
-        _ => list(names),
+    if is_verbose {
+        return names.collect::<Vec<_>>().join(", ");
     }
+    let shown = if count > FEW { FEW - 1 } else { count };
+    let list = names.take(shown).map(short).collect::<Vec<_>>().join(", ");
+    if count > shown { format!("{list} and {} more", count - shown) } else { list }
 }
 
 /// All hosts of a pool.

@@ -1,11 +1,15 @@
 //! Why a host does not give a feature.
 
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::rc::Rc;
+
 use selfsame_cpuid::{
     Feature, Featureset, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at,
 };
 use selfsame_xstate::{Class, ComponentSet, Offsets};
 
-use crate::host::{Machine, Origin};
+use crate::host::{Machine, Origin, Said};
 use crate::problem::Problem;
 
 /// Why words cost a feature.
@@ -19,6 +23,20 @@ const MAX_CHAIN: usize = 8;
 pub(crate) struct Seen<'m> {
     /// The host's file.
     pub(crate) machine: &'m Machine,
+    view: Rc<View>,
+}
+
+impl Deref for Seen<'_> {
+    type Target = View;
+
+    fn deref(&self) -> &View {
+        &self.view
+    }
+}
+
+/// What guests of one kind meet on a host, and on all that are like it.
+#[derive(Debug)]
+pub(crate) struct View {
     /// The host.
     pub(crate) host: Host,
     /// What its hardware or its hypervisor says.
@@ -40,6 +58,23 @@ pub(crate) struct Cause {
     pub(crate) text: String,
 }
 
+/// Hosts that are alike, by their places in the pool, ascending.
+pub(crate) type Group = Vec<usize>;
+
+/// Hosts by what was seen of them, in the order of the first of each group.
+pub(crate) fn alike(seen: &[Seen<'_>]) -> Vec<Group> {
+    let mut groups: Vec<Group> = Vec::new();
+    let mut known: BTreeMap<*const View, usize> = BTreeMap::new();
+    for (i, seen) in seen.iter().enumerate() {
+        let group = *known.entry(Rc::as_ptr(&seen.view)).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(group) => group.push(i),
+            None => groups.push(vec![i]),
+        }
+    }
+    groups
+}
+
 impl<'m> Seen<'m> {
     /// Sees a host as guests of one kind do.
     pub(crate) fn new(machine: &'m Machine, kind: Kind, trims: &Trims) -> Result<Self, Problem> {
@@ -47,7 +82,22 @@ impl<'m> Seen<'m> {
         let default = host.default().features();
         let untrimmed =
             if *trims == Trims::NONE { default } else { machine.host(kind, &Trims::NONE)?.default().features() };
-        Ok(Self { machine, raw: *host.raw(), max: host.max().features(), default, untrimmed, host })
+        let view = View { raw: *host.raw(), max: host.max().features(), default, untrimmed, host };
+        Ok(Self { machine, view: Rc::new(view) })
+    }
+
+    /// Sees all hosts of a pool as guests of one kind do; those that are alike, once.
+    pub(crate) fn all(machines: &'m [Machine], kind: Kind, trims: &Trims) -> Result<Vec<Self>, Problem> {
+        let mut views: BTreeMap<*const Said, Rc<View>> = BTreeMap::new();
+        let see = |machine: &'m Machine| {
+            if let Some(view) = views.get(&machine.likeness()) {
+                return Ok(Self { machine, view: Rc::clone(view) });
+            }
+            let seen = Self::new(machine, kind, trims)?;
+            views.insert(machine.likeness(), Rc::clone(&seen.view));
+            Ok(seen)
+        };
+        machines.iter().map(see).collect()
     }
 
     /// Why new guests do not see a feature here; `None` if they do.
@@ -59,7 +109,7 @@ impl<'m> Seen<'m> {
     }
 
     /// Whether the words alone take a feature away here.
-    pub(crate) const fn is_trimmed(&self, feature: &Feature) -> bool {
+    pub(crate) fn is_trimmed(&self, feature: &Feature) -> bool {
         self.untrimmed.contains(feature.place) && !self.default.contains(feature.place)
     }
 

@@ -40,7 +40,7 @@ impl<'a> Loss<'a> {
             .iter()
             .filter(move |member| match rule {
                 Rule::OfferNever | Rule::OfferRequest => false,
-                Rule::NotOnHost | Rule::Prerequisite => !member.host.default().leaves.features().contains(place),
+                Rule::NotOnHost | Rule::Prerequisite => !member.host.default().leaves.has(place),
                 _ => false,
             })
             .map(|member| member.name)
@@ -58,8 +58,7 @@ impl fmt::Display for Loss<'_> {
             }
             (Rule::OfferNever | Rule::OfferRequest, _) => f.write_str(self.feature.reason),
             _ if self.members.iter().any(|m| {
-                m.host.raw().contains(self.feature.place)
-                    && !m.host.default().leaves.features().contains(self.feature.place)
+                m.host.raw().contains(self.feature.place) && !m.host.default().leaves.has(self.feature.place)
             }) =>
             {
                 f.write_str("the host has it but does not give it (cpuid= words, lost state, or a rule for its model)")
@@ -96,7 +95,7 @@ fn rule_of(
     if offer == Offer::Never {
         return (Rule::OfferNever, None);
     }
-    let is_given = |member: &Member<'_>| member.host.default().features().contains(feature.place);
+    let is_given = |member: &Member<'_>| member.host.default().leaves.has(feature.place);
     // No host costs what nobody asked for.
     if offer == Offer::Request && !members.iter().any(is_given) {
         return (Rule::OfferRequest, None);

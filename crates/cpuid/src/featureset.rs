@@ -72,7 +72,8 @@ impl Featureset {
 
     /// The bits of the set in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
-        Word::all().zip(self.0.iter()).flat_map(|(word, &bits)| {
+        let set = Word::all().zip(self.0.iter()).filter(|(_, bits)| **bits != 0);
+        set.flat_map(|(word, &bits)| {
             (0..32).filter(move |bit| bits >> bit & 1 == 1).filter_map(move |bit| Place::new(word, bit))
         })
     }

@@ -135,6 +135,14 @@ impl Leaves {
         Featureset::from_words(words)
     }
 
+    /// Whether the feature at `place` is among [`Leaves::features`], without looking at the others.
+    pub fn has(&self, place: Place) -> bool {
+        let word = place.word().index();
+        let bit = place.mask() & table::NAMED.get(word).copied().unwrap_or_default();
+        let low = table::CONTROLS.get(word).copied().flatten().and_then(|low| self.words().get(usize::from(low)));
+        self.word(place.word()) & bit & !low.copied().unwrap_or_default() != 0
+    }
+
     /// Who made the CPU.
     pub fn vendor(&self) -> Vendor {
         Vendor::of(self.get(0, 0))

@@ -3,16 +3,14 @@
 //! Such a file tells what somebody offers to guests, not what the hardware is. What its names leave open and every such
 //! offer has (where components lie, AMX's one palette, the fixed bits of nested VMX) is filled in here.
 
-use selfsame_cpuid::{
-    FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource, feature, feature_at,
-};
+use selfsame_cpuid::{FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource, feature_at};
 use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
 
 use crate::dump::CpuDump;
 use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::models::is_vmx;
-use crate::spelling::{Meaning, Spelling, meaning, suggestion};
+use crate::spelling::{Meaning, Spelling, meaning, qemu_feature, suggestion};
 
 /// What is known of a CPU beside its features.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +50,8 @@ impl NamedCpu {
         }
     }
 
-    /// Adds a feature. What the name does not tell is a finding.
+    /// Adds a feature. A name that nobody knows is a finding.
+    #[allow(dead_code, reason = "readers of files in Linux's and Xen's spelling begin with names")]
     pub(crate) fn add(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) {
         if let Some(row) = self.resolve(name, line, findings) {
             self.present.insert(row.place);
@@ -86,6 +85,7 @@ impl NamedCpu {
         findings.note(quoted(name), line, unknown(name, self.spelling));
     }
 
+    #[allow(dead_code, reason = "as for `add`")]
     fn resolve(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) -> Option<&'static Feature> {
         match meaning(name, self.spelling, self.vendor()) {
             Some(Meaning::Feature(row)) => {
@@ -125,7 +125,7 @@ impl NamedCpu {
     }
 
     fn has(&self, name: &str) -> bool {
-        feature(name).is_some_and(|row| self.present.contains(row.place))
+        qemu_feature(name).is_some_and(|row| self.present.contains(row.place))
     }
 
     /// Fills what KVM's nested VMX says on every host, and makes the controls that are 1 by default and not named so.

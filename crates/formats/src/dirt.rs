@@ -31,7 +31,9 @@ pub fn examine(dump: &mut Dump) -> Vec<Finding> {
         remove_out_of_range(cpu, &bounds, &mut findings);
         examine_xstate(cpu, &mut findings);
     }
-    examine_arch_capabilities(&dump.cpus, &mut findings);
+    if !dump.source.is_by_name() {
+        examine_arch_capabilities(&dump.cpus, &mut findings);
+    }
     findings.into_vec()
 }
 

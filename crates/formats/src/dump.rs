@@ -75,6 +75,11 @@ impl Source {
             Self::Converted(format) => format.is_hardware(),
         }
     }
+
+    /// Whether the answers are names of features, all that there are: what has no name is not there.
+    pub const fn is_by_name(self) -> bool {
+        matches!(self, Self::Converted(format) if !format.is_hardware())
+    }
 }
 
 impl fmt::Display for Source {

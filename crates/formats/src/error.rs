@@ -74,8 +74,8 @@ pub enum ReadError {
         /// The field.
         field: &'static str,
     },
-    /// No `<cpu>` element is in the file.
-    #[error("no <cpu> element says what a CPU has")]
+    /// No `<cpu>` element is in the file, or one without model and features.
+    #[error("no <cpu> element that says what a CPU has")]
     NoCpuElement,
     /// A `<cpu>` element cannot be taken.
     #[error("line {line}: {error}")]
@@ -142,6 +142,17 @@ pub enum ReadError {
     /// A capture breaks the grammar that captures and policies share.
     #[error(transparent)]
     Text(#[from] TextError),
+}
+
+impl ReadError {
+    /// The name of the model that nobody knows, if that is why the file is refused.
+    pub fn unknown_model(&self) -> Option<&str> {
+        match self {
+            Self::UnknownModel { name, .. } => Some(name),
+            Self::Element { error, .. } => error.unknown_model(),
+            _ => None,
+        }
+    }
 }
 
 /// The names of all formats.

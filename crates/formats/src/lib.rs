@@ -99,7 +99,7 @@ impl Default for Reading<'_> {
 /// Reads all machines that a file tells of, at least one.
 ///
 /// Most formats hold one machine, as [`read`] takes it. Machines of which the file says the same come together, in the
-/// order of the first of each; those that the file does not name are called `name#1`, `name#2` and so on, with as many
+/// order of the first of each; those that the file does not name are called `name:1`, `name:2` and so on, with as many
 /// digits as the last one has.
 ///
 /// ```
@@ -111,8 +111,8 @@ impl Default for Reading<'_> {
 ///   <cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor><topology sockets='2'/></cpu>
 /// </hosts>";
 /// let machines = read_all(hosts, "pool", &Reading::default())?;
-/// assert_eq!(machines[0].names, ["pool#1", "pool#3"]);
-/// assert_eq!(machines[1].names, ["pool#2"]);
+/// assert_eq!(machines[0].names, ["pool:1", "pool:3"]);
+/// assert_eq!(machines[1].names, ["pool:2"]);
 /// # Ok::<(), selfsame_formats::ReadError>(())
 /// ```
 ///

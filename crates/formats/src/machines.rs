@@ -3,12 +3,15 @@
 use crate::capture_text::name_of;
 use crate::dirt;
 use crate::dump::Dump;
+use crate::libvirt::CpuDefinition;
 
 /// Machines of which a file says the same, but for their names: most hosts of a fleet.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Machines {
     /// What the file says of each; its name is the first of [`Machines::names`].
     pub dump: Dump,
+    /// What libvirt's element says of each, where the file is libvirt's: how it means its features, too.
+    pub definition: Option<CpuDefinition>,
     /// What they are called, in the order of the file.
     pub names: Vec<String>,
     /// The place of each in the file, counted from 1, until it has a name.
@@ -18,7 +21,7 @@ pub struct Machines {
 impl Machines {
     /// Machines that are as a dump says; there is none yet.
     pub(crate) const fn of(dump: Dump) -> Self {
-        Self { dump, names: Vec::new(), numbers: Vec::new() }
+        Self { dump, definition: None, names: Vec::new(), numbers: Vec::new() }
     }
 
     /// The one machine of a file.
@@ -39,12 +42,14 @@ impl Machines {
     pub(crate) fn finish(all: &mut [Self], file: &str) {
         let count = all.iter().map(|machines| machines.numbers.len()).sum::<usize>();
         let digits = count.to_string().len();
+        let file = name_of(file);
         for machines in all {
             for (name, number) in machines.names.iter_mut().zip(std::mem::take(&mut machines.numbers)) {
-                if name.is_empty() {
-                    *name = if count == 1 { name_of(file) } else { format!("{}#{number:0digits$}", file.trim()) };
-                }
-                *name = name_of(name);
+                *name = match &**name {
+                    "" if count == 1 => file.clone(),
+                    "" => format!("{file}:{number:0digits$}"),
+                    said => name_of(said),
+                };
             }
             machines.dump.name = machines.names.first().cloned().unwrap_or_default();
             let found = dirt::examine(&mut machines.dump);

@@ -47,7 +47,7 @@ pub enum Meaning {
 /// ```
 pub fn meaning(name: &str, spelling: Spelling, vendor: Vendor) -> Option<Meaning> {
     match spelling {
-        Spelling::Qemu => QEMU.get(name).copied().or_else(|| QEMU.get(&*name.replace('_', "-")).copied()),
+        Spelling::Qemu => qemu_feature(name),
         Spelling::Linux => {
             if let Some((_, intel, amd)) = LINUX_BY_VENDOR.iter().find(|(known, ..)| *known == name) {
                 return feature(if vendor.is_amd_like() { amd } else { intel }).map(Meaning::Feature);
@@ -60,6 +60,11 @@ pub fn meaning(name: &str, spelling: Spelling, vendor: Vendor) -> Option<Meaning
         Spelling::Xen => XEN.get(&*name.to_ascii_lowercase().replace('_', "-")).copied(),
     }
     .map(Meaning::Feature)
+}
+
+/// The feature that QEMU or libvirt calls so; no name of theirs means another bit on another vendor's CPU.
+pub(crate) fn qemu_feature(name: &str) -> Option<&'static Feature> {
+    QEMU.get(name).copied().or_else(|| QEMU.get(&*name.replace('_', "-")).copied())
 }
 
 /// The nearest name of the same spelling, for a name that means nothing.

@@ -1,12 +1,12 @@
 //! libvirt's own cases of baselines and comparisons come out the same through the ordinary leveller and check, but for
 //! the named rules of `docs/levelling.md`.
-#![expect(clippy::panic, reason = "a helper that panics is a test that fails")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics is a test that fails")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use selfsame_cpuid::{Feature, Featureset, Host, Kind, Leveller, Policy, Relation, Trims, Vendor};
-use selfsame_formats::libvirt::{Comparison, CpuDefinition, GuestError, compare};
+use selfsame_formats::libvirt::{CpuDefinition, Fit, GuestError, compare};
 use selfsame_formats::{ReadError, Reading, read_all};
 
 mod libvirt_files;
@@ -92,7 +92,7 @@ fn baselines_have_the_features_of_libvirts_but_for_named_rules() {
             assert!(selfsame_cpuid::Check::new(&level, host).is_accepted(), "{label}: {name}");
             if case["kind"] == "cpuid-baseline" {
                 let verdict = compare(host, &result, cpu_map().unwrap()).unwrap();
-                assert!(!matches!(verdict, Comparison::Incompatible(_)), "{label}: {name}: {verdict:?}");
+                assert_eq!(verdict.obstacles.len(), 0, "{label}: {name}: {verdict:?}");
             }
         }
         count += 1;
@@ -112,11 +112,9 @@ fn verdicts_of_comparisons_are_libvirts() {
         let [(_, host)] = &hosts(&dir.join(&case["input1"]), Kind::Kvm, &Trims::NONE)[..] else { panic!("one host") };
         let guest = CpuDefinition::parse(&std::fs::read(dir.join(&case["input2"])).unwrap()).unwrap();
         let verdict = match compare(host, &guest, models) {
-            Ok(Comparison::Identical) => "IDENTICAL",
-            Ok(Comparison::Superset) => "SUPERSET",
-            Ok(Comparison::Incompatible(obstacles)) => {
-                assert!(!obstacles.is_empty());
-                "INCOMPATIBLE"
+            Ok(comparison) => {
+                assert_eq!(comparison.fit == Fit::Incompatible, !comparison.obstacles.is_empty());
+                &comparison.fit.name().to_uppercase()
             }
             Err(GuestError::UnknownFeature { .. } | GuestError::Definition(ReadError::UnknownModel { .. })) => "ERROR",
             Err(error) => panic!("{}: {error}", case["case"]),

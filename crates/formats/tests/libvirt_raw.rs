@@ -1,5 +1,5 @@
 //! libvirt's raw dumps: read as they are, and what KVM made of them as far as its table says.
-#![expect(clippy::panic, reason = "a helper that panics is a test that fails")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics is a test that fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
 //! The table of named models says what libvirt's map and QEMU's table say, but for listed differences.
-#![expect(clippy::panic, reason = "a helper that panics is a test that fails")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics is a test that fails")]
 
 use std::collections::{BTreeMap, BTreeSet};
 

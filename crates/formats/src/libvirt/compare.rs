@@ -12,13 +12,35 @@ use crate::{Dump, Source};
 
 /// How a host and the CPU that a guest asks for compare.
 #[derive(Clone, Debug)]
-pub enum Comparison {
+pub struct Comparison {
+    /// The answer in one word.
+    pub fit: Fit,
+    /// Why the host cannot run the guest; empty where it can.
+    pub obstacles: Vec<Obstacle>,
+    /// What the guest would see on the host.
+    pub guest: Policy,
+}
+
+/// How a host and the CPU that a guest asks for compare, in one word.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Fit {
     /// The host has what is asked for, and nothing else.
     Identical,
     /// The host has what is asked for, and more.
     Superset,
     /// The host cannot run the guest.
-    Incompatible(Vec<Obstacle>),
+    Incompatible,
+}
+
+impl Fit {
+    /// The word, as `virsh cpu-compare` has it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Identical => "identical",
+            Self::Superset => "superset",
+            Self::Incompatible => "incompatible",
+        }
+    }
 }
 
 /// One reason why a host cannot run a guest.
@@ -100,13 +122,12 @@ pub fn compare(host: &Host, guest: &CpuDefinition, models: &Models) -> Result<Co
     if guest.matching == Match::Strict {
         obstacles.extend(extra.iter().map(Obstacle::Extra));
     }
-    Ok(if !obstacles.is_empty() {
-        Comparison::Incompatible(obstacles)
-    } else if extra.is_empty() {
-        Comparison::Identical
-    } else {
-        Comparison::Superset
-    })
+    let fit = match (obstacles.is_empty(), extra.is_empty()) {
+        (false, _) => Fit::Incompatible,
+        (true, true) => Fit::Identical,
+        (true, false) => Fit::Superset,
+    };
+    Ok(Comparison { fit, obstacles, guest: policy })
 }
 
 fn wishes(guest: &CpuDefinition, models: &Models) -> Result<Wishes, GuestError> {
@@ -117,11 +138,13 @@ fn wishes(guest: &CpuDefinition, models: &Models) -> Result<Wishes, GuestError> 
     for (feature, policy) in &guest.features {
         let place = match feature {
             NamedFeature::Known(place) => *place,
-            NamedFeature::Unknown { name, line } => models.feature(name).ok_or_else(|| GuestError::UnknownFeature {
-                name: name.clone(),
-                line: *line,
-                nearest: suggestion(name, Spelling::Qemu),
-            })?,
+            NamedFeature::Unknown(unknown) => {
+                models.feature(&unknown.name).ok_or_else(|| GuestError::UnknownFeature {
+                    name: unknown.name.clone(),
+                    line: unknown.line,
+                    nearest: suggestion(&unknown.name, Spelling::Qemu),
+                })?
+            }
         };
         wishes.require.remove(place);
         match policy {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use selfsame_cpuid::{Featureset, Place, Register, Signature, Word};
 
-use super::definition::known;
 use super::xml::{Item, Tag, Xml};
 use crate::error::ReadError;
 use crate::models::{Model, Models};
+use crate::spelling::qemu_feature as known;
 
 /// Where libvirt installs its map.
 pub const CPU_MAP: &str = "/usr/share/libvirt/cpu_map";

@@ -24,10 +24,9 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
     let mut xml = Xml::new(bytes);
     let mut section: Option<Section> = None;
     let mut findings = Findings::default();
-    let mut line = Line { bytes, offset: 0, number: 1 };
     while let Some(item) = xml.next()? {
         let Item::Open(tag) = item else { continue };
-        let number = line.of(tag.offset);
+        let number = xml.line(tag.offset);
         match (tag.name(), &mut section) {
             ("cpudata", None) => {
                 if tag.attribute("arch").is_some_and(|arch| arch != "x86") {
@@ -75,20 +74,4 @@ fn hex(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
     let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
     u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
-}
-
-/// Counts lines as the reader goes on.
-struct Line<'a> {
-    bytes: &'a [u8],
-    offset: usize,
-    number: usize,
-}
-
-impl Line<'_> {
-    fn of(&mut self, offset: usize) -> usize {
-        let passed = self.bytes.get(self.offset..offset).unwrap_or_default();
-        self.number += passed.iter().filter(|&&byte| byte == b'\n').count();
-        self.offset = self.offset.max(offset);
-        self.number
-    }
 }

@@ -1,10 +1,14 @@
 //! What one `<cpu>` element of libvirt says.
 
-use selfsame_cpuid::{Feature, Place, Signature, Vendor};
+use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
+use std::ops::Range;
+
+use selfsame_cpuid::{Place, Signature};
 
 use super::xml::{Item, Tag, Xml};
 use crate::error::ReadError;
-use crate::spelling::{Meaning, Spelling, meaning};
+use crate::spelling::qemu_feature;
 
 /// What one `<cpu>` says: the CPU of a host, or that of a guest.
 ///
@@ -17,7 +21,7 @@ use crate::spelling::{Meaning, Spelling, meaning};
 /// assert_eq!(definition.model.as_deref(), Some("Nehalem"));
 /// # Ok::<(), selfsame_formats::ReadError>(())
 /// ```
-#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct CpuDefinition {
     /// `mode`: where the CPU of a guest comes from.
     pub mode: Mode,
@@ -36,8 +40,11 @@ pub struct CpuDefinition {
     /// `<maxphysaddr>`: the width of physical addresses.
     pub physical_bits: Option<u8>,
     /// The `<feature>` elements, in their order.
-    pub features: Vec<(NamedFeature, FeaturePolicy)>,
+    pub features: Vec<Wish>,
 }
+
+/// A `<feature>`: what it names and what is to be done about it.
+pub type Wish = (NamedFeature, FeaturePolicy);
 
 /// Where the CPU of a guest comes from.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
@@ -99,12 +106,30 @@ pub enum NamedFeature {
     /// A feature of the table, by its place.
     Known(Place),
     /// A name that nobody knows here.
-    Unknown {
-        /// The name.
-        name: String,
-        /// The line that has it.
-        line: usize,
-    },
+    Unknown(Box<UnknownFeature>),
+}
+
+/// A name that nobody knows here.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct UnknownFeature {
+    /// The name.
+    pub name: String,
+    /// The line that has it.
+    pub line: usize,
+}
+
+/// What is hashed tells definitions apart well enough, and takes little time.
+impl Hash for CpuDefinition {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (&self.model, self.signature, self.physical_bits).hash(state);
+        let code = |(feature, policy): &Wish| match feature {
+            NamedFeature::Known(place) => (place.word().index() << 5 | usize::from(place.bit())) * 8 + *policy as usize,
+            NamedFeature::Unknown(_) => *policy as usize,
+        };
+        for three in self.features.chunks(3) {
+            state.write_usize(three.iter().fold(0, |codes, feature| codes << 21 | code(feature)));
+        }
+    }
 }
 
 impl CpuDefinition {
@@ -118,7 +143,7 @@ impl CpuDefinition {
         while let Some(item) = xml.next()? {
             if let Item::Open(tag) = item {
                 return if tag.name() == "cpu" {
-                    Self::read(&mut xml, &tag)
+                    Self::read(&mut xml, &tag, &mut Blocks::default())
                 } else {
                     Err(xml.line_error(tag.offset, "expected `<cpu>`"))
                 };
@@ -128,10 +153,10 @@ impl CpuDefinition {
     }
 
     /// Reads the element whose tag was opened last, to its end.
-    pub(crate) fn read(xml: &mut Xml<'_>, tag: &Tag<'_>) -> Result<Self, ReadError> {
+    pub(crate) fn read<'a>(xml: &mut Xml<'a>, tag: &Tag<'_>, blocks: &mut Blocks<'a>) -> Result<Self, ReadError> {
         let mut definition = Self::default();
         definition.take_attributes(xml, tag)?;
-        definition.take_children(xml)?;
+        definition.take_children(xml, blocks)?;
         Ok(definition)
     }
 
@@ -153,9 +178,12 @@ impl CpuDefinition {
     }
 
     /// Reads the children of the tag that was opened last, to its end.
-    pub(crate) fn take_children(&mut self, xml: &mut Xml<'_>) -> Result<(), ReadError> {
+    pub(crate) fn take_children<'a>(&mut self, xml: &mut Xml<'a>, blocks: &mut Blocks<'a>) -> Result<(), ReadError> {
         let mut depth = 1usize;
+        // Where the features in a row began, in the file and among those of this CPU.
+        let mut run: Option<(usize, usize)> = None;
         while depth > 0 {
+            let end = xml.offset();
             let tag = match xml.next()? {
                 None => break,
                 Some(Item::Close) => {
@@ -165,9 +193,21 @@ impl CpuDefinition {
                 Some(Item::Text(_)) => continue,
                 Some(Item::Open(tag)) => tag,
             };
+            let is_feature = tag.name() == "feature" && depth == 1;
+            if !is_feature && let Some((begin, first)) = run.take() {
+                blocks.add(xml.bytes(), begin..end, self.features.get(first..).unwrap_or_default());
+            }
             // What stands deeper describes caches or memory.
             match tag.name() {
                 "feature" if depth == 1 => {
+                    if run.is_none()
+                        && let Some((length, features)) = blocks.find(xml.bytes(), tag.offset)
+                    {
+                        self.features.extend_from_slice(features);
+                        xml.skip_to(tag.offset.saturating_add(length));
+                        continue;
+                    }
+                    run.get_or_insert((tag.offset, self.features.len()));
                     self.take_feature(xml, &tag)?;
                     depth += 1;
                 }
@@ -210,25 +250,55 @@ impl CpuDefinition {
         if self.features.len() >= MANY {
             return Err(xml.line_error(tag.offset, "more features than any CPU has"));
         }
-        let feature = match known(&name) {
+        let feature = match qemu_feature(&name) {
             Some(row) => NamedFeature::Known(row.place),
-            None => NamedFeature::Unknown { name: name.into_owned(), line: xml.line(tag.offset) },
+            None => {
+                let line = xml.line(tag.offset);
+                NamedFeature::Unknown(Box::new(UnknownFeature { name: name.into_owned(), line }))
+            }
         };
         self.features.push((feature, policy));
         Ok(())
     }
 }
 
-const MODE: &str = "expected mode='custom', 'host-model', 'host-passthrough' or 'maximum'";
-const POLICY: &str = "expected policy='force', 'require', 'optional', 'disable' or 'forbid'";
+/// Rows of `<feature>` elements that were read before, by their text.
+///
+/// Hosts of one model differ in their clocks, microcode and topology, and mostly have the same features, letter for
+/// letter: to compare the text is far faster than to read it.
+#[derive(Debug, Default)]
+pub(crate) struct Blocks<'a> {
+    /// What was met last comes first.
+    known: VecDeque<(&'a [u8], Vec<Wish>)>,
+}
 
-/// The feature that libvirt calls so: no name of its own means another bit on another vendor's CPU.
-pub(crate) fn known(name: &str) -> Option<&'static Feature> {
-    match meaning(name, Spelling::Qemu, Vendor::Unknown) {
-        Some(Meaning::Feature(row)) => Some(row),
-        _ => None,
+impl<'a> Blocks<'a> {
+    /// So many rows are kept: a pool has few models, and a file where each row is another should cost nothing.
+    const MANY: usize = 64;
+
+    fn find(&mut self, bytes: &[u8], begin: usize) -> Option<(usize, &[Wish])> {
+        let rest = bytes.get(begin..)?;
+        let at = self.known.iter().position(|(text, _)| rest.starts_with(text))?;
+        if at > 0
+            && let Some(block) = self.known.remove(at)
+        {
+            self.known.push_front(block);
+        }
+        self.known.front().map(|(text, features)| (text.len(), &**features))
+    }
+
+    fn add(&mut self, bytes: &'a [u8], text: Range<usize>, features: &[Wish]) {
+        // Names that nobody knows are told with their line.
+        let is_known = features.iter().all(|(feature, _)| matches!(feature, NamedFeature::Known(_)));
+        if let Some(text) = bytes.get(text).filter(|_| is_known) {
+            self.known.truncate(Self::MANY - 1);
+            self.known.push_front((text, features.to_vec()));
+        }
     }
 }
+
+const MODE: &str = "expected mode='custom', 'host-model', 'host-passthrough' or 'maximum'";
+const POLICY: &str = "expected policy='force', 'require', 'optional', 'disable' or 'forbid'";
 
 fn some(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)

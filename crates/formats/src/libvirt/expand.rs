@@ -55,6 +55,9 @@ impl CpuDefinition {
         if self.mode != Mode::Custom && self.model.is_none() {
             return Err(ReadError::Unexpanded { mode: self.mode.name() });
         }
+        if self.model.is_none() && self.features.is_empty() {
+            return Err(ReadError::NoCpuElement);
+        }
         let mut cpu = NamedCpu::new(Spelling::Qemu, self.identity(models, findings)?);
         if let Some(model) = self.named_model(models)? {
             cpu.add_all(&model.features);
@@ -66,10 +69,10 @@ impl CpuDefinition {
         for (feature, policy) in &self.features {
             let place = match feature {
                 NamedFeature::Known(place) => *place,
-                NamedFeature::Unknown { name, line } => match models.feature(name) {
+                NamedFeature::Unknown(unknown) => match models.feature(&unknown.name) {
                     Some(place) => place,
                     None => {
-                        cpu.note_unknown(name, Some(*line), findings);
+                        cpu.note_unknown(&unknown.name, Some(unknown.line), findings);
                         continue;
                     }
                 },

@@ -8,9 +8,9 @@ mod expand;
 mod read;
 mod xml;
 
-pub use compare::{Comparison, GuestError, Obstacle, compare};
+pub use compare::{Comparison, Fit, GuestError, Obstacle, compare};
 pub use cpu_map::{CPU_MAP, CpuMapError};
-pub use definition::{CpuDefinition, FeaturePolicy, Match, Mode, NamedFeature};
+pub use definition::{CpuDefinition, FeaturePolicy, Match, Mode, NamedFeature, UnknownFeature, Wish};
 
 pub(crate) use cpudata::read as read_cpudata;
 pub(crate) use read::read as read_cpus;

@@ -1,6 +1,7 @@
 //! XML as libvirt writes it, read tag by tag: nothing is expanded, nothing is kept.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::ops::Range;
 
 use quick_xml::events::{BytesStart, Event};
@@ -41,6 +42,9 @@ impl Tag<'_> {
         let mut attributes = self.start.attributes();
         // Twice the same attribute: the first counts, and looking for others costs more than the whole tag.
         let attribute = attributes.with_checks(false).flatten().find(|attribute| attribute.key.into_inner() == name)?;
+        if !attribute.value.bytes().any(|byte| matches!(byte, b'&' | b'\t' | b'\r' | b'\n')) {
+            return Some(attribute.value);
+        }
         let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
         Some(Cow::Owned(value.into_owned()))
     }
@@ -56,12 +60,14 @@ pub(crate) struct Xml<'a> {
     path: Vec<Range<usize>>,
     /// A tag that closed itself is still to be closed.
     is_closing: bool,
+    /// Up to where lines were counted, and the line there.
+    counted: Cell<(usize, usize)>,
 }
 
 impl<'a> Xml<'a> {
     /// Begins at the beginning of a file.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, reader: reader(bytes), begin: 0, path: Vec::new(), is_closing: false }
+        Self { bytes, reader: reader(bytes), begin: 0, path: Vec::new(), is_closing: false, counted: Cell::new((0, 1)) }
     }
 
     /// Where the next item begins.
@@ -82,15 +88,30 @@ impl<'a> Xml<'a> {
 
     /// Closes the tag that was opened last and goes on at `offset`, the end of its element.
     pub(crate) fn skip_to(&mut self, offset: usize) {
-        self.begin = offset.min(self.bytes.len());
-        self.reader = reader(self.bytes.get(self.begin..).unwrap_or_default());
+        self.pass(offset);
         self.path.pop();
         self.is_closing = false;
     }
 
     /// The line of a place in the file.
     pub(crate) fn line(&self, offset: usize) -> usize {
-        1 + self.bytes.get(..offset).unwrap_or(self.bytes).iter().filter(|&&byte| byte == b'\n').count()
+        // Places are asked for in the order of the file, mostly: who counts from the beginning each time never ends.
+        let (from, lines) = Some(self.counted.get()).filter(|(counted, _)| *counted <= offset).unwrap_or((0, 1));
+        let passed = self.bytes.get(from..offset).unwrap_or_default();
+        let line = lines + memchr::memchr_iter(b'\n', passed).count();
+        self.counted.set((offset, line));
+        line
+    }
+
+    /// The bytes of the file.
+    pub(crate) const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Goes on at `offset`, which must be right after an element that follows the last one, and beside it.
+    pub(crate) fn pass(&mut self, offset: usize) {
+        self.begin = offset.min(self.bytes.len());
+        self.reader = reader(self.bytes.get(self.begin..).unwrap_or_default());
     }
 
     /// The next item; `None` at the end of the file.

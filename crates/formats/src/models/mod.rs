@@ -12,9 +12,11 @@ mod row;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use selfsame_cpuid::{Featureset, Place, Signature, Vendor, WordSource, feature};
+use selfsame_cpuid::{Featureset, Place, Signature, Vendor, WordSource};
 
 use row::ModelRow;
+
+use crate::spelling::qemu_feature;
 
 /// A named model of a CPU.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -96,6 +98,25 @@ impl Models {
         (near(&nearest) <= (name.len() / 4).max(1)).then_some(nearest)
     }
 
+    /// Adds the models of `other` whose names these do not have.
+    #[must_use]
+    pub fn beside(mut self, other: &Self) -> Self {
+        for (name, model) in other.iter() {
+            if !self.by_name.contains_key(name) {
+                let at = self.models.len();
+                self.by_name.insert(name.to_owned(), at);
+                self.models.push(model.clone());
+            }
+        }
+        for (name, place) in &other.features {
+            self.features.entry(name.clone()).or_insert(*place);
+        }
+        for (name, bytes) in &other.vendors {
+            self.vendors.entry(name.clone()).or_insert(*bytes);
+        }
+        self
+    }
+
     /// The twelve bytes of a vendor that libvirt calls `name`.
     pub fn vendor(&self, name: &str) -> Option<[u8; 12]> {
         self.vendors.get(name).copied()
@@ -152,7 +173,7 @@ const VENDORS: [(&str, [u8; 12]); 5] = [
 ];
 
 fn places(names: &str) -> Featureset {
-    names.split_ascii_whitespace().filter_map(feature).map(|row| row.place).collect()
+    names.split_ascii_whitespace().filter_map(qemu_feature).map(|row| row.place).collect()
 }
 
 /// Whether a bit tells of nested VMX: it is in one of its MSRs.
@@ -163,6 +184,7 @@ pub(crate) fn is_vmx(place: Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selfsame_cpuid::feature;
     use std::collections::BTreeSet;
 
     fn rows() -> impl Iterator<Item = &'static ModelRow> {
