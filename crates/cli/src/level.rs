@@ -80,9 +80,9 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
         // A program reads the policy there: what people read goes beside it.
         let is_beside = file.map_or(exported.is_some(), is_stdout);
         if is_beside {
-            terminal::print_beside(&text)
+            terminal::print_beside(&text);
         } else {
-            terminal::print(&text)?
+            terminal::print(&text)?;
         }
         if let Some(exported) = &exported {
             exported.tell_notes();
