@@ -78,11 +78,11 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
             level_page::text(&level, &pool, output.verbose, written)
         };
         // A program reads the policy there: what people read goes beside it.
-        let is_answer_beside = file.is_some_and(is_stdout) || (file.is_none() && exported.is_some());
-        if is_answer_beside {
-            terminal::print_beside(&text)
+        let is_beside = file.map_or(exported.is_some(), is_stdout);
+        if is_beside {
+            terminal::print_beside(&text);
         } else {
-            terminal::print(&text)?
+            terminal::print(&text)?;
         }
         if let Some(exported) = &exported {
             exported.tell_notes();

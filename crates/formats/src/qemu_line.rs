@@ -117,9 +117,10 @@ struct Line {
 
 impl Line {
     fn parse(argument: &str, models: &Models, line: usize, findings: &mut Findings) -> Result<Self, ReadError> {
+        // A comma that is written twice is one of a value; no value that has one counts here.
+        let argument = argument.replace(",,", ";");
         let mut parts = argument.split(',');
         let name = parts.next().unwrap_or_default();
-        // `model-id` may have commas, written twice; it says nothing of features.
         let parts: Vec<&str> = parts.filter(|part| !part.is_empty()).collect();
         let model = model(name, models)?;
         let identity = identity(model, &parts, line, findings);
@@ -204,8 +205,9 @@ fn model<'m>(name: &str, models: &'m Models) -> Result<Option<&'m Model>, ReadEr
 
 fn identity(model: Option<&Model>, parts: &[&str], line: usize, findings: &mut Findings) -> Identity {
     let said = |key: &str| {
-        let pairs = parts.iter().filter_map(|part| part.split_once('='));
-        pairs.filter(|(name, _)| name.replace('_', "-") == key).last().map(|(_, value)| value)
+        // The last one counts.
+        let mut pairs = parts.iter().filter_map(|part| part.split_once('='));
+        pairs.rfind(|(name, _)| name.replace('_', "-") == key).map(|(_, value)| value)
     };
     let mut number_of = |key: &str| {
         let text = said(key)?;
@@ -315,7 +317,7 @@ mod tests {
 
     #[test]
     fn names_that_nobody_knows_are_findings() {
-        let dump = read(b"-cpu Nehalem,+avx521f,future-number=3,hv-time=on", Models::known()).unwrap();
+        let dump = read(b"-cpu Nehalem,+avx521f,future-number=3,hv-time=on,model-id=a,,b", Models::known()).unwrap();
         let about: Vec<&str> = dump.findings.iter().map(|finding| &*finding.what).collect();
         assert_eq!(about, ["`future-number=3`", "`avx521f`"]);
     }

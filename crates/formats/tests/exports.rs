@@ -52,14 +52,13 @@ fn comparable(pool: &Pool<'_>) -> Featureset {
 
 #[test]
 fn what_is_written_for_qemu_and_libvirt_is_read_back_as_the_same_features() {
-    let machines = machines();
     let targets = [
         (Target::Qemu, Format::QemuCpu),
         (Target::QemuBase, Format::QemuCpu),
         (Target::Libvirt, Format::LibvirtCpu),
         (Target::LibvirtRaw, Format::LibvirtCpu),
     ];
-    for pool in pools(&machines, Kind::Kvm, POOLS) {
+    for pool in pools(machines(), Kind::Kvm, POOLS) {
         for (target, format) in targets {
             let export = exported(&pool, target);
             assert_eq!(selfsame_formats::detect(export.text.as_bytes()), Some(format));
@@ -84,8 +83,7 @@ fn what_is_written_for_qemu_and_libvirt_is_read_back_as_the_same_features() {
 
 #[test]
 fn featuresets_are_read_back_word_by_word() {
-    let machines = machines();
-    for pool in pools(&machines, Kind::Hvm, POOLS) {
+    for pool in pools(machines(), Kind::Hvm, POOLS) {
         for target in [Target::XenFeatureset, Target::Xapi] {
             let export = exported(&pool, target);
             assert_eq!(export.text.trim_end().split([':', '-']).count(), XEN_WORDS.len());
@@ -100,8 +98,7 @@ fn featuresets_are_read_back_word_by_word() {
 
 #[test]
 fn xls_words_are_words_of_our_grammar_and_make_the_level_of_every_member() {
-    let machines = machines();
-    for pool in pools(&machines, Kind::Hvm, POOLS) {
+    for pool in pools(machines(), Kind::Hvm, POOLS) {
         let text = exported(&pool, Target::Xl).text;
         let words = text.strip_prefix("cpuid = \"host").and_then(|rest| rest.strip_suffix("\"\n")).unwrap();
         let mut ours = Vec::new();
@@ -125,8 +122,7 @@ fn xls_words_are_words_of_our_grammar_and_make_the_level_of_every_member() {
 
 #[test]
 fn templates_of_firecracker_set_every_feature_and_are_well_formed() {
-    let machines = machines();
-    for pool in pools(&machines, Kind::Kvm, POOLS) {
+    for pool in pools(machines(), Kind::Kvm, POOLS) {
         let text = exported(&pool, Target::Firecracker).text;
         let template: serde_json::Value = serde_json::from_str(&text).unwrap();
         let mut on = Featureset::EMPTY;
@@ -167,8 +163,7 @@ fn templates_of_firecracker_set_every_feature_and_are_well_formed() {
 
 #[test]
 fn levels_of_the_abi_are_those_whose_features_all_are_there() {
-    let machines = machines();
-    for pool in pools(&machines, Kind::Kvm, POOLS) {
+    for pool in pools(machines(), Kind::Kvm, POOLS) {
         let export = exported(&pool, Target::PsAbi);
         let level = Models::known().get(export.text.trim_end()).unwrap();
         assert!(level.features.is_subset_of(&pool.level.features()), "{}", pool.name());
@@ -181,8 +176,7 @@ fn levels_of_the_abi_are_those_whose_features_all_are_there() {
 
 #[test]
 fn the_same_policy_is_written_in_the_same_bytes() {
-    let machines = machines();
-    for pool in pools(&machines, Kind::Kvm, 10) {
+    for pool in pools(machines(), Kind::Kvm, 10) {
         for target in
             Target::ALL.into_iter().filter(|target| !matches!(target.name(), "xl" | "xen-featureset" | "xapi"))
         {

@@ -57,7 +57,7 @@ fn element(
     match VENDORS.iter().find(|vendor| models.vendor(vendor).is_some_and(|bytes| Some(bytes) == nearest.model.vendor)) {
         Some(vendor) => lines.push(format!("  <vendor>{vendor}</vendor>")),
         None => {
-            notes.note("vendor", "libvirt 11.3 has no name for it: it does not check that a host is of this vendor")
+            notes.note("vendor", "libvirt 11.3 has no name for it: it does not check that a host is of this vendor");
         }
     }
     if let Some(topology) = policy.topology {

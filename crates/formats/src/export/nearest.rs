@@ -67,7 +67,7 @@ impl<'m> Nearest<'m> {
             }
         }
         let (_, nearest) = candidates.into_values().min_by(|a, b| a.0.cmp(&b.0))?;
-        note_model(&nearest, namer, notes);
+        note_versions(&nearest, namer, notes);
         Some(nearest)
     }
 }
@@ -93,7 +93,7 @@ pub(super) fn is_version(name: &str) -> bool {
 
 /// The features of a policy that a namer can name. The others, and those that not every version can, are noted.
 pub(super) fn named(policy: &Policy, namer: Namer, notes: &mut Notes) -> Featureset {
-    let (oldest, newest) = namer.measured();
+    let (_, newest) = namer.measured();
     let mut set = Featureset::EMPTY;
     for row in said(policy) {
         match namer.feature(row) {
@@ -105,10 +105,7 @@ pub(super) fn named(policy: &Policy, namer: Namer, notes: &mut Notes) -> Feature
                 notes.note(row.name, format!("{} {newest} has no name for it: {result}", namer.name()));
                 continue;
             }
-            Since::Version(version) => {
-                let reason = format!("known to {} {version}, not to {oldest}", namer.name());
-                notes.note(namer.spelling(row), reason);
-            }
+            Since::Version(version) => note_version(namer.spelling(row), namer, version, notes),
             Since::Always => {}
         }
         set.insert(row.place);
@@ -127,11 +124,21 @@ fn comparable(policy: &Policy, namer: Namer) -> Featureset {
     tellable().filter(is_comparable).map(|row| row.place).collect()
 }
 
-fn note_model(nearest: &Nearest<'_>, namer: Namer, notes: &mut Notes) {
+/// Notes names of the model, and of what is taken from it, that not every version knows.
+fn note_versions(nearest: &Nearest<'_>, namer: Namer, notes: &mut Notes) {
     if let Since::Version(version) = namer.model(nearest.name) {
-        let (oldest, _) = namer.measured();
-        notes.note(format!("model {}", nearest.name), format!("known to {} {version}, not to {oldest}", namer.name()));
+        note_version(format!("model {}", nearest.name), namer, version, notes);
     }
+    for row in nearest.removed.iter().filter_map(feature_at) {
+        if let Since::Version(version) = namer.feature(row) {
+            note_version(namer.spelling(row), namer, version, notes);
+        }
+    }
+}
+
+fn note_version(what: impl Into<String>, namer: Namer, version: &str, notes: &mut Notes) {
+    let (oldest, _) = namer.measured();
+    notes.note(what, format!("known to {} {version}, not to {oldest}", namer.name()));
 }
 
 /// The names of features in the order of their places, as a namer spells them.

@@ -3,7 +3,7 @@
 //! A feature that is neither added nor removed is the model's; what QEMU changes in every model under one accelerator is
 //! therefore always said. Source of those: target/i386/kvm/kvm-cpu.c and target/i386/tcg/tcg-cpu.c of QEMU 10.2.
 
-use selfsame_cpuid::{Featureset, Policy, feature};
+use selfsame_cpuid::{Feature, Featureset, Policy, feature};
 
 use super::known_names::{Namer, Since};
 use super::nearest::{Nearest, named, spelled};
@@ -92,10 +92,12 @@ fn numbers(policy: &Policy) -> Vec<String> {
 pub(super) fn always_said(policy: &Policy, nearest: &Nearest<'_>) -> (Featureset, Featureset) {
     let paravirtual = if says_paravirtual(policy) { &KVM_ON[..] } else { &[] };
     let said = ACCELERATOR_ON.iter().chain(&ACCELERATOR_OFF).chain(paravirtual);
-    let controls =
-        tellable().filter(|row| has_vmx(policy) && is_vmx(row.place) && Namer::Qemu.feature(row) != Since::Never);
-    let said: Featureset = said.filter_map(|name| feature(name)).chain(controls).map(|row| row.place).collect();
-    (nearest.added | (said & nearest.all), nearest.removed | (said - nearest.all))
+    // What neither the policy nor the model has is named only where every version knows it.
+    let is_old_control = |row: &&Feature| is_vmx(row.place) && Namer::Qemu.feature(row) == Since::Always;
+    let old_controls = tellable().filter(|row| has_vmx(policy) && is_old_control(row));
+    let said: Featureset = said.filter_map(|name| feature(name)).chain(old_controls).map(|row| row.place).collect();
+    let controls: Featureset = nearest.all.iter().filter(|place| is_vmx(*place)).collect();
+    (nearest.added | (said & nearest.all) | controls, nearest.removed | (said - nearest.all))
 }
 
 pub(super) fn signed(sign: char, set: &Featureset) -> impl Iterator<Item = String> + '_ {

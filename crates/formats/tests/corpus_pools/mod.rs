@@ -2,23 +2,27 @@
 #![allow(dead_code, reason = "not every test reads every kind")]
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use selfsame_cpuid::{Host, Kind, Leaves, Leveller, Policy, Trims};
 
 use crate::corpus_files;
 
 /// The machines of the corpus by vendor: those vendors of which there are several. Empty where there is no corpus.
-pub(crate) fn machines() -> Vec<Vec<(String, Leaves)>> {
-    let mut by_vendor: BTreeMap<String, Vec<(String, Leaves)>> = BTreeMap::new();
-    for (name, bytes) in corpus_files::instlatx64() {
-        let raw = selfsame_formats::read(&bytes, &name, None).unwrap().raw().leaves;
-        let vendor = raw.vendor_name().to_string();
-        // The vendors of QEMU's models.
-        if ["GenuineIntel", "AuthenticAMD", "HygonGenuine"].contains(&&*vendor) {
-            by_vendor.entry(vendor).or_default().push((name, raw));
+pub(crate) fn machines() -> &'static [Vec<(String, Leaves)>] {
+    static MACHINES: OnceLock<Vec<Vec<(String, Leaves)>>> = OnceLock::new();
+    MACHINES.get_or_init(|| {
+        let mut by_vendor: BTreeMap<String, Vec<(String, Leaves)>> = BTreeMap::new();
+        for (name, bytes) in corpus_files::instlatx64() {
+            let raw = selfsame_formats::read(&bytes, &name, None).unwrap().raw().leaves;
+            let vendor = raw.vendor_name().to_string();
+            // The vendors of QEMU's models.
+            if ["GenuineIntel", "AuthenticAMD", "HygonGenuine"].contains(&&*vendor) {
+                by_vendor.entry(vendor).or_default().push((name, raw));
+            }
         }
-    }
-    by_vendor.into_values().filter(|machines| machines.len() > 1).collect()
+        by_vendor.into_values().filter(|machines| machines.len() > 1).collect()
+    })
 }
 
 /// One pool: its members and their level.
