@@ -6,6 +6,7 @@ use selfsame_xstate::ComponentSet;
 
 use crate::fault::Fault;
 use crate::hardware::Virtualisation;
+use crate::ledger::Selector;
 use crate::msr;
 use crate::processor::{Cr4, DR7_RESET, LogicalCpu, Processor};
 use crate::segment::{Segment, TableRegister};
@@ -119,7 +120,12 @@ impl Processor<'_> {
     /// VMX puts 0xFFFF into the limit of GDTR, 0x67 into that of TR and null into LDTR (SDM vol. 3, 28.5.2); both put DR7 into
     /// its initial state. Nothing else changes: XCR0, IA32_XSS, XFD, extended state, the other MSRs and DR0 to DR6 stay the
     /// guest's.
-    pub fn vm_exit(&mut self, block: &mut ControlBlock) {
+    ///
+    /// # Errors
+    ///
+    /// #GP, #NP or #PF where SVM reads the descriptors of the hypervisor's DS and ES anew and does not find them: on a CPU, it
+    /// shuts down.
+    pub fn vm_exit(&mut self, block: &mut ControlBlock) -> Result<(), Fault> {
         block.guest = Carried { cr3: block.guest.cr3, ..self.carried() };
         self.cpu.controls = None;
         self.cpu.cpl = 0;
@@ -131,6 +137,12 @@ impl Processor<'_> {
             host.tr = host.tr.map(|tr| Segment { limit: 0x67, ..tr });
         }
         self.put(&host);
+        if self.hardware.virtualisation() == Virtualisation::Svm {
+            for (register, selector) in [Selector::Ds, Selector::Es].into_iter().zip(host.selectors) {
+                self.load_selector(register, selector)?;
+            }
+        }
+        Ok(())
     }
 
     fn put(&mut self, carried: &Carried) {

@@ -62,7 +62,9 @@ impl Processor<'_> {
         for (mask, &value) in self.hardware.masks().iter().zip(self.cpu.msrs.masks()) {
             let high = mask.high.map(|word| (word, value >> 32));
             for (word, value) in [Some((mask.low, value & u64::from(u32::MAX))), high].into_iter().flatten() {
-                let WordSource::Cpuid { leaf: covered, subleaf: covered_subleaf, register } = word.source() else { continue };
+                let WordSource::Cpuid { leaf: covered, subleaf: covered_subleaf, register } = word.source() else {
+                    continue;
+                };
                 if covered != leaf || covered_subleaf.is_some_and(|covered| covered != subleaf) {
                     continue;
                 }

@@ -28,13 +28,8 @@ pub struct Contents {
 
 impl Contents {
     /// Everything in its initial configuration.
-    pub const INIT: Self = Self {
-        values: [0; COMPONENTS],
-        mxcsr: MXCSR_INIT,
-        fp_pointers: 0,
-        has_fp_exception: false,
-        is_es_set: false,
-    };
+    pub const INIT: Self =
+        Self { values: [0; COMPONENTS], mxcsr: MXCSR_INIT, fp_pointers: 0, has_fp_exception: false, is_es_set: false };
 
     /// What a component holds.
     #[must_use]

@@ -208,6 +208,12 @@ impl Hardware {
         self.has_intel_spec_ctrl() || self.has_amd_ibrs() || self.has_amd_stibp() || self.has_amd_ssbd()
     }
 
+    /// Whether a null selector clears the base of FS and GS: Intel's CPUs do, AMD's with NullSelectorClearsBase.
+    #[must_use]
+    pub fn clears_null_base(&self) -> bool {
+        !self.leaves.vendor().is_amd_like() || self.leaves.get(0x8000_0021, 0).eax >> 6 & 1 == 1
+    }
+
     /// Who made the CPUs.
     #[must_use]
     pub fn vendor(&self) -> Vendor {

@@ -15,6 +15,7 @@ mod machine;
 mod memory;
 pub mod msr;
 mod processor;
+pub mod proof;
 mod segment;
 mod tag;
 mod tlb;

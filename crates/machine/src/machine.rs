@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::hardware::Hardware;
-use crate::memory::Memory;
+use crate::memory::{Frame, Memory};
 use crate::processor::{LogicalCpu, Processor};
 
 /// CPUs of one kind that share memory.
@@ -58,10 +58,19 @@ impl Machine {
         Some(Processor { hardware: &self.hardware, memory: &mut self.memory, cpu })
     }
 
+    /// Tells which pages hold a CPU's own descriptors, for 64-bit and for 32-bit guests: where an implementation of
+    /// `selfsame_switch::Cpu` writes the descriptor of an LDT.
+    pub fn set_descriptor_pages(&mut self, number: u16, pages: [Frame; 2]) {
+        if let Some(cpu) = self.cpus.get_mut(usize::from(number)) {
+            cpu.descriptor_pages = Some(pages);
+        }
+    }
+
     /// Resets a CPU, as sleep (S3) does: its registers are lost, memory stays.
     pub fn reset(&mut self, number: u16) {
         if let Some(cpu) = self.cpus.get_mut(usize::from(number)) {
-            *cpu = LogicalCpu::reset(number, &self.hardware);
+            let descriptor_pages = cpu.descriptor_pages;
+            *cpu = LogicalCpu { descriptor_pages, ..LogicalCpu::reset(number, &self.hardware) };
         }
     }
 }

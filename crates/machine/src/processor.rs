@@ -1,6 +1,7 @@
 //! One logical CPU: its registers, and the instructions that change control registers.
 
 use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
 
 use selfsame_xstate::{Component, ComponentSet, xcr0_faults};
 
@@ -9,7 +10,7 @@ use crate::extended::{Contents, ExtendedState};
 use crate::fault::{Exit, Fault, GpCause, NmCause, UdCause};
 use crate::hardware::Hardware;
 use crate::ledger::{Ledger, Selector, What};
-use crate::memory::Memory;
+use crate::memory::{Frame, Memory};
 use crate::msr::{self, MsrFile};
 use crate::segment::{Segment, TableRegister};
 use crate::tag::Owner;
@@ -95,6 +96,10 @@ pub struct LogicalCpu {
     pub predictor: BTreeSet<Owner>,
     /// What was written.
     pub ledger: Ledger,
+    /// What the hypervisor's own instructions raised where they cannot report it: faults in an implementation of
+    /// `selfsame_switch::Cpu`.
+    pub faults: Vec<Fault>,
+    pub(crate) descriptor_pages: Option<[Frame; 2]>,
     pub(crate) extended: ExtendedState,
     pub(crate) msrs: MsrFile,
     pub(crate) tlb: Tlb,
@@ -130,6 +135,8 @@ impl LogicalCpu {
             ssp: 0,
             predictor: BTreeSet::new(),
             ledger: Ledger::default(),
+            faults: Vec::new(),
+            descriptor_pages: None,
             extended: ExtendedState::RESET,
             msrs: MsrFile::reset(hardware),
             tlb: Tlb::default(),

@@ -1,7 +1,5 @@
 //! Descriptor tables and segment registers (SDM vol. 3, 3.4, 3.5, 5.6; APM vol. 2, 4.5 to 4.8).
 
-use selfsame_cpuid::Vendor;
-
 use crate::fault::{Fault, GpCause, SelectorCause};
 use crate::ledger::{Selector, What};
 use crate::memory::{Frame, PAGE_BYTES, Space, Translation};
@@ -143,9 +141,7 @@ impl Processor<'_> {
     /// #GP for a descriptor beyond its table, of another kind or privilege; #NP; #PF where the table is not mapped.
     pub fn load_selector(&mut self, register: Selector, selector: u16) -> Result<(), Fault> {
         let base = if is_null(selector) {
-            let clears_base =
-                self.hardware.vendor() == Vendor::Intel || self.hardware.leaves().get(0x8000_0021, 0).eax >> 6 & 1 == 1;
-            clears_base.then_some(0)
+            self.hardware.clears_null_base().then_some(0)
         } else {
             let descriptor = self.fetch(selector)?;
             let refuse = |cause| Err(Fault::GeneralProtection(GpCause::Selector { selector, cause }));
@@ -189,7 +185,8 @@ impl Processor<'_> {
     pub fn lsl(&mut self, selector: u16) -> Result<Option<u32>, Fault> {
         match self.fetch(selector) {
             Ok(descriptor) => {
-                let is_visible = descriptor.kind() >= 0x10 || matches!(descriptor.kind(), LDT | TSS_AVAILABLE | TSS_BUSY);
+                let is_visible =
+                    descriptor.kind() >= 0x10 || matches!(descriptor.kind(), LDT | TSS_AVAILABLE | TSS_BUSY);
                 let is_allowed = descriptor.dpl() >= u16::from(self.cpu.cpl).max(selector & RPL);
                 Ok((is_visible && is_allowed).then(|| descriptor.limit()))
             }
@@ -277,6 +274,11 @@ impl Processor<'_> {
         }
         self.cpu.cpl = 0;
         Ok(())
+    }
+
+    /// Forgets every translation of the address space that is loaded and walks it anew, as the CPU may at any time.
+    pub fn speculate(&mut self) {
+        self.cpu.tlb.load(self.memory, self.cpu.cr3);
     }
 
     /// The page that an address is translated to, by what the CPU holds.

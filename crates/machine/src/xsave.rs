@@ -2,12 +2,12 @@
 
 use selfsame_xstate::{Component, ComponentSet, Format, LEGACY_BYTES, Layout};
 
+use crate::XfdErrUpdate;
 use crate::extended::{MXCSR_INIT, XrstorInfo};
 use crate::fault::{Exit, Fault, GpCause, HeaderCause, NmCause, UdCause};
 use crate::image::{Area, COMPACTED};
 use crate::ledger::What;
 use crate::processor::{Cr4, Processor};
-use crate::XfdErrUpdate;
 
 /// The components whose bytes include MXCSR in the standard format (SDM vol. 1, 13.5.2).
 const WITH_MXCSR: ComponentSet = ComponentSet::from_bits(0b110);

@@ -1,0 +1,247 @@
+//! What a guest finds, compared with what it has put there.
+
+use alloc::vec::Vec;
+
+use selfsame_cpuid::{MaskMeaning, Word, WordSource};
+use selfsame_xstate::{Component, ComponentSet};
+
+use crate::proof::guest::HYPERVISORS_MSRS;
+use crate::proof::home::{GDT_LIMIT, HYPERVISOR_PAGE, base_of, gdt_of, ldt_of};
+use crate::proof::{Guest, GuestKind, Home, MachineShape};
+use crate::{Cr4, Fault, GpCause, Owner, PAGE_BYTES, Processor, Selector, TableRegister, Tag, msr};
+
+/// Something that a guest can find out.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Item {
+    /// The registers of a component.
+    Component(Component),
+    /// MXCSR.
+    Mxcsr,
+    /// The x87 instruction and data pointers.
+    FpPointers,
+    /// XCR0.
+    Xcr0,
+    /// IA32_XSS, as XSAVES takes it.
+    Xss,
+    /// CR0.TS.
+    TaskSwitched,
+    /// CR3.
+    Cr3,
+    /// CR4.
+    Cr4,
+    /// An MSR.
+    Msr(u32),
+    /// A segment register.
+    Selector(Selector),
+    /// DR0 to DR3.
+    Breakpoint(u8),
+    /// The address mask of a breakpoint.
+    BreakpointMask(u8),
+    /// DR6.
+    Dr6,
+    /// DR7.
+    Dr7,
+    /// GDTR: base in the low 48 bits, limit above.
+    Gdtr,
+    /// A page of the GDT: the number of its frame.
+    GdtPage(u8),
+    /// LDTR: base in the low 48 bits, limit above.
+    Ldtr,
+    /// A word of CPUID; `u64::MAX` is a fault.
+    Cpuid(Word),
+    /// How many others have trained the branch predictors.
+    Predictor,
+}
+
+/// Something that a guest finds otherwise than it should.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Difference {
+    /// What it is.
+    pub item: Item,
+    /// What should be there.
+    pub expected: u64,
+    /// What is there.
+    pub found: u64,
+}
+
+/// A collection of differences under way.
+#[derive(Default)]
+struct Comparison(Vec<Difference>);
+
+impl Comparison {
+    fn expect(&mut self, item: Item, expected: u64, found: u64) {
+        if expected != found {
+            self.0.push(Difference { item, expected, found });
+        }
+    }
+}
+
+impl Processor<'_> {
+    /// Compares everything that `guest`, which this CPU is in, can find out with what it is to find.
+    pub(crate) fn differences(&mut self, machine: &MachineShape, guest: &Guest, home: &Home) -> Vec<Difference> {
+        let mut comparison = Comparison::default();
+        self.compare_extended(&mut comparison, guest);
+        self.compare_msrs(&mut comparison, guest);
+        self.compare_breakpoints(&mut comparison, guest);
+        let others = self.cpu.predictor.iter().filter(|owner| **owner != Owner::Vcpu(guest.number)).count();
+        comparison.expect(Item::Predictor, 0, others as u64);
+        if guest.shape.kind.is_pv() {
+            self.compare_control(&mut comparison, guest, home);
+            self.compare_tables(&mut comparison, guest, home);
+            self.compare_segments(&mut comparison, guest);
+            self.compare_cpuid(&mut comparison, machine, guest);
+        }
+        comparison.0
+    }
+
+    fn compare_extended(&mut self, comparison: &mut Comparison, guest: &Guest) {
+        for component in self.reachable(guest) {
+            let found = self.cpu.contents().get(component);
+            comparison.expect(Item::Component(component), guest.contents.get(component), found);
+        }
+        let (expected, found) = (&guest.contents, self.cpu.contents());
+        comparison.expect(Item::Mxcsr, u64::from(expected.mxcsr), u64::from(found.mxcsr));
+        // Without an exception pending, some CPUs never restore the pointers: then they must only not be another guest's.
+        let is_lost = self.hardware.keeps_fp_error_pointers() && !expected.has_fp_exception;
+        let is_foreign = |owner| matches!(owner, Owner::Vcpu(number) if number != guest.number);
+        if !is_lost || Tag::read(found.fp_pointers).map(Tag::owner).is_some_and(is_foreign) {
+            comparison.expect(Item::FpPointers, expected.fp_pointers, found.fp_pointers);
+        }
+        if self.hardware.has_xsave() {
+            comparison.expect(Item::Xcr0, guest.xcr0.bits(), self.cpu.xcr0.bits());
+        }
+        if guest.shape.kind == GuestKind::Hvm {
+            let found = self.cpu.xss - self.cpu.xss_exiting();
+            comparison.expect(Item::Xss, guest.xss.bits(), found.bits());
+        }
+        if self.hardware.has_xfd() {
+            comparison.expect(Item::Msr(msr::XFD), guest.xfd.bits(), self.cpu.xfd.bits());
+            if !guest.shape.xfd().is_empty() {
+                comparison.expect(Item::Msr(msr::XFD_ERR), guest.xfd_err.bits(), self.cpu.xfd_err.bits());
+            }
+        }
+    }
+
+    /// The components whose registers the guest reaches, or that act on it.
+    fn reachable(&self, guest: &Guest) -> ComponentSet {
+        let mut reachable = ComponentSet::LEGACY | guest.xcr0;
+        match guest.shape.kind {
+            GuestKind::Hvm => {
+                if guest.cr4.contains(Cr4::PKE) {
+                    reachable.insert(Component::PKRU);
+                }
+                if guest.shape.has_cet {
+                    reachable = reachable.with(Component::CET_U).with(Component::CET_S);
+                }
+            }
+            GuestKind::Pv64 | GuestKind::Pv32 => {
+                if self.cpu.cr4.contains(Cr4::CET) && self.hardware.supervisor().contains(Component::CET_U) {
+                    reachable.insert(Component::CET_U);
+                }
+            }
+        }
+        reachable
+    }
+
+    fn compare_msrs(&mut self, comparison: &mut Comparison, guest: &Guest) {
+        for (&index, &expected) in &guest.msrs {
+            // The bases of a 32-bit guest are those of its segments.
+            let is_base = matches!(index, msr::FS_BASE | msr::GS_BASE) && guest.shape.kind == GuestKind::Pv32;
+            if !is_base {
+                comparison.expect(Item::Msr(index), expected, self.cpu.msrs.get(index));
+            }
+        }
+    }
+
+    fn compare_breakpoints(&mut self, comparison: &mut Comparison, guest: &Guest) {
+        comparison.expect(Item::Dr7, guest.dr7, self.cpu.dr7);
+        if !guest.has_breakpoints() {
+            return;
+        }
+        for (number, (&expected, &found)) in (0..).zip(guest.breakpoints.iter().zip(&self.cpu.breakpoints)) {
+            comparison.expect(Item::Breakpoint(number), expected, found);
+        }
+        if self.hardware.has_dbext() {
+            let masks = msr::DR_ADDRESS_MASKS.into_iter().zip(guest.breakpoint_masks);
+            for (number, (index, expected)) in (0..).zip(masks) {
+                comparison.expect(Item::BreakpointMask(number), expected, self.cpu.msrs.get(index));
+            }
+        }
+    }
+
+    fn compare_control(&mut self, comparison: &mut Comparison, guest: &Guest, home: &Home) {
+        let chosen = Cr4::TSD.union(Cr4::DE).union(Cr4::FSGSBASE);
+        let cr4 = home.cr4.minus(chosen).0 | guest.cr4.0 & chosen.0;
+        comparison.expect(Item::Cr4, cr4, self.cpu.cr4.0);
+        comparison.expect(Item::Cr3, guest.cr3, self.cpu.cr3);
+        comparison.expect(Item::TaskSwitched, u64::from(guest.is_task_switched), u64::from(self.cpu.is_task_switched));
+        for index in HYPERVISORS_MSRS {
+            comparison.expect(Item::Msr(index), home.msr(index), self.cpu.msrs.get(index));
+        }
+        if let Some(ssp) = home.pl0_ssp {
+            comparison.expect(Item::Msr(msr::PL0_SSP), ssp, self.cpu.contents().get(Component::CET_S));
+        }
+    }
+
+    fn compare_tables(&mut self, comparison: &mut Comparison, guest: &Guest, home: &Home) {
+        let base = gdt_of(guest.shape.vcpu);
+        let gdtr = TableRegister { base, limit: GDT_LIMIT };
+        comparison.expect(Item::Gdtr, gdtr.packed(), self.cpu.gdtr.packed());
+        let hypervisors = if guest.shape.kind == GuestKind::Pv32 { home.compat } else { home.native };
+        let frames = guest.gdt_frames.iter().copied().chain([hypervisors.frame]);
+        for (page, expected) in (0..=HYPERVISOR_PAGE).zip(frames) {
+            let found = self.frame(base + page * PAGE_BYTES).map_or(0, crate::Frame::number);
+            let page = u8::try_from(page).unwrap_or(u8::MAX);
+            comparison.expect(Item::GdtPage(page), expected.number(), found);
+        }
+        let limit = guest.ldt_descriptors.wrapping_mul(8).wrapping_sub(1);
+        let expected = TableRegister { base: ldt_of(guest.shape.vcpu), limit };
+        let expected = if guest.ldt_descriptors == 0 { 0 } else { expected.packed() };
+        let found = self.cpu.ldtr.map_or(0, |ldtr| {
+            TableRegister { base: ldtr.base, limit: u16::try_from(ldtr.limit).unwrap_or(0) }.packed()
+        });
+        comparison.expect(Item::Ldtr, expected, found);
+    }
+
+    fn compare_segments(&mut self, comparison: &mut Comparison, guest: &Guest) {
+        let held = self.cpu.selectors;
+        for (register, (expected, found)) in Selector::ALL.into_iter().zip(guest.selectors.into_iter().zip(held)) {
+            comparison.expect(Item::Selector(register), u64::from(expected), u64::from(found));
+            let base = match register {
+                Selector::Fs => msr::FS_BASE,
+                Selector::Gs => msr::GS_BASE,
+                Selector::Ds | Selector::Es => continue,
+            };
+            if guest.shape.kind == GuestKind::Pv32 && expected > 3 {
+                comparison.expect(Item::Msr(base), base_of(guest.number, expected), self.cpu.msrs.get(base));
+            }
+        }
+    }
+
+    fn compare_cpuid(&mut self, comparison: &mut Comparison, machine: &MachineShape, guest: &Guest) {
+        if self.hardware.faulting().is_some() {
+            let is_faulting = matches!(self.cpuid(0, 0), Err(Fault::GeneralProtection(GpCause::CpuidFaulting)));
+            comparison.expect(Item::Cpuid(FIRST_WORD), u64::MAX, if is_faulting { u64::MAX } else { 0 });
+            return;
+        }
+        let policy = guest.shape.policy(machine);
+        let words = self.hardware.masks().iter().flat_map(|mask| mask.words().map(move |word| (mask.meaning, word)));
+        let words: Vec<(MaskMeaning, Word)> = words.collect();
+        for (_, word) in words {
+            let WordSource::Cpuid { leaf, subleaf, register } = word.source() else { continue };
+            let found = self.cpuid(leaf, subleaf.unwrap_or(0)).map_or(u64::MAX, |answer| answer.get(register).into());
+            let mut expected = policy.word(word);
+            if leaf == 1 && register == selfsame_cpuid::Register::Ecx && guest.cr4.contains(Cr4::OSXSAVE) {
+                expected |= 1 << 27;
+            }
+            comparison.expect(Item::Cpuid(word), expected.into(), found);
+        }
+    }
+}
+
+/// The first word of all: 0.eax.
+const FIRST_WORD: Word = match Word::find(0, 0, selfsame_cpuid::Register::Eax) {
+    Some(word) => word,
+    None => unreachable!(),
+};
