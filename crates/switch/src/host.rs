@@ -17,7 +17,7 @@ pub enum Virtualisation {
 
 /// The machine, as far as switches go. All of its CPUs are alike.
 #[derive(Clone, Copy, Debug)]
-pub struct Machine {
+pub struct Platform {
     /// How HVM guests run.
     pub virtualisation: Virtualisation,
     /// What saves and loads extended state.
@@ -46,7 +46,7 @@ pub struct Machine {
     pub per_domain: PerDomainArea,
 }
 
-impl Machine {
+impl Platform {
     /// Describes the machine whose CPUs answer `raw`.
     #[must_use]
     pub fn new(

@@ -6,7 +6,7 @@
 #[cfg(test)]
 extern crate std;
 
-mod arrive;
+mod breakpoints;
 mod control;
 mod cpu;
 mod debug;
@@ -21,9 +21,11 @@ mod name;
 mod register;
 mod residence;
 mod segment;
+mod segments;
 mod shadow;
 mod step;
 mod switcher;
+mod tables;
 mod vcpu;
 mod visibility;
 
@@ -33,7 +35,7 @@ pub use debug::{DR6_RESET, DR7_RESET, DebugRegister, DebugState};
 pub use entry::Entry;
 pub use extended::{Extended, GuestXfd, GuestXss, xss_exiting_bitmap};
 pub use gdt::{Bitness, CpuTables, Frame, GdtBase, GdtPage, Gdtr, GuestSlot, L1Entry, Ldt, PerDomainArea};
-pub use host::{Machine, Own, Virtualisation};
+pub use host::{Own, Platform, Virtualisation};
 pub use msr::{CpuidMask, DrMask, Msr, MsrWrite};
 pub use name::{CpuId, DomainId, VcpuId, VcpuName};
 pub use register::{Content, Occupancy, REGISTERS, Register, RegisterRow, RegisterSet, Registers};
@@ -43,4 +45,4 @@ pub use shadow::Shadow;
 pub use step::{AreaAddress, XstateStep};
 pub use switcher::{SwitchError, Switched, Switcher};
 pub use vcpu::{Kind, Vcpu};
-pub use visibility::{MAX_MASKS, MaskWrites, Shown, Visibility};
+pub use visibility::{MAX_MASKS, Mask, MaskWrites, Shown, Visibility, VisibilityWarning};

@@ -4,28 +4,28 @@ use selfsame_xstate::{ComponentSet, SaveMethod, Xcr0, Xss};
 
 use crate::register::COUNT;
 use crate::residence::StillResident;
-use crate::segment::SegmentFault;
-use crate::visibility::{MAX_MASKS, MaskWrites};
+use crate::segments::BASES;
+use crate::visibility::MAX_MASKS;
 use crate::{
-    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Gdtr, Kind, Ldt, Machine, Msr, MsrWrite, Occupancy, Own, Register,
-    RegisterSet, Selector, Shadow, Vcpu, VcpuName,
+    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
+    Platform, Register, RegisterSet, SegmentFault, Selector, Shadow, Vcpu, VcpuName,
 };
 
 /// Takes vCPUs on and off one CPU, with the fewest writes that are correct.
 ///
 /// ```text
 /// bring_up ─▶ switch(None, a) ─▶ enter(a) ─▶ …guest… ─▶ exited(a) ─▶ enter(a) ─▶ …
-///                                                         │
-///                                                         ├─▶ idle: nothing is called, a stays
-///                                                         ├─▶ switch(a, b) ─▶ enter(b): the step saves a and loads b
-///                                                         └─▶ flush(a): a is wanted elsewhere
+///                                                          │
+///                                                          ├─▶ idle: nothing is called, a stays
+///                                                          ├─▶ switch(a, b) ─▶ enter(b): the step saves a and loads b
+///                                                          └─▶ flush(a): a is wanted elsewhere
 /// ```
 ///
 /// *Idle is lazy.* A CPU that has nothing to run keeps its last vCPU as it is; if that one is the next to run, there is
 /// nothing to do, and if nobody asks for it, it is taken off when another one comes.
 #[derive(Debug)]
-pub struct Switcher<'m> {
-    pub(crate) machine: &'m Machine,
+pub struct Switcher<'p> {
+    pub(crate) platform: &'p Platform,
     pub(crate) own: Own,
     pub(crate) shadows: Shadows,
     /// Whose state, but for extended state, is on the CPU.
@@ -63,8 +63,9 @@ pub(crate) struct Shadows {
     pub(crate) pl0_ssp: Shadow<u64>,
     pub(crate) gdtr: Shadow<Gdtr>,
     pub(crate) ldtr: Shadow<Option<Ldt>>,
-    pub(crate) cr3: Shadow<AddressSpace>,
+    pub(crate) space: Shadow<AddressSpace>,
     pub(crate) cr4: Shadow<Cr4>,
+    pub(crate) has_task_switched: Shadow<bool>,
     pub(crate) selectors: [Shadow<Selector>; 4],
     pub(crate) dr: [Shadow<u64>; 4],
     pub(crate) dr_masks: [Shadow<u32>; 4],
@@ -85,10 +86,10 @@ pub(crate) struct AddressSpace {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SwitchError {
-    /// Another vCPU is on this CPU than the one that was to leave.
-    #[error("the vcpu to leave is not the one on this cpu")]
+    /// Another vCPU is on this CPU, or none.
+    #[error("the vcpu is not the one on this cpu")]
     NotCurrent {
-        /// The vCPU that is.
+        /// The vCPU that is on it.
         current: Option<VcpuName>,
     },
     /// The arriving vCPU's state is not in memory.
@@ -116,47 +117,49 @@ impl Switched {
     }
 }
 
-impl<'m> Switcher<'m> {
-    /// Sets a CPU up whose registers hold anything: at its bring-up, and again after sleep or firmware ([`Self::set_up`]).
-    pub fn bring_up(machine: &'m Machine, own: Own, cpu: &mut impl Cpu) -> Self {
+impl<'p> Switcher<'p> {
+    /// Sets up a CPU whose registers hold anything.
+    pub fn bring_up(platform: &'p Platform, own: Own, cpu: &mut impl Cpu) -> Self {
         let mut switcher = Self {
-            machine,
+            platform,
             own,
             shadows: Shadows::default(),
             current: None,
             owner: None,
             mask_writes: MaskWrites::default(),
         };
-        switcher.write_invariants(cpu);
+        switcher.write_idle(cpu);
         switcher
     }
 
-    /// Sets the CPU up again, after somebody else may have written its registers: sleep (S3), firmware calls. What was
-    /// shadowed before is forgotten.
+    /// Sets the CPU up again after somebody else may have written its registers: sleep (S3), a call of firmware. All that was
+    /// known of them is forgotten.
     ///
     /// # Errors
     ///
-    /// Refuses while a vCPU is on the CPU: it is flushed first, while its state is still there.
-    pub fn set_up(&mut self, cpu: &mut impl Cpu) -> Result<(), SwitchError> {
+    /// Refuses while the CPU holds anything of a vCPU: that is flushed *before* the sleep or the call.
+    pub fn set_up_again(&mut self, cpu: &mut impl Cpu) -> Result<(), SwitchError> {
         if self.current.is_some() || self.owner.is_some() {
             return Err(SwitchError::Occupied);
         }
         self.shadows = Shadows::default();
-        self.write_invariants(cpu);
+        self.write_idle(cpu);
         Ok(())
     }
 
     /// Writes what is so whenever no vCPU is on the CPU.
-    fn write_invariants(&mut self, cpu: &mut impl Cpu) {
+    fn write_idle(&mut self, cpu: &mut impl Cpu) {
         self.take_off_tables(cpu);
-        if self.machine.method == SaveMethod::Xsaves {
-            self.shadows.xss.update(self.machine.xss, |xss| cpu.wrmsr(MsrWrite::new(Msr::Xss, xss.bits())));
+        self.turn_breakpoints_off(cpu);
+        self.write_own(cpu, Occupancy::Idle);
+        if self.platform.method == SaveMethod::Xsaves {
+            self.shadows.xss.update(self.platform.xss, |xss| cpu.wrmsr(MsrWrite::new(Msr::Xss, xss.bits())));
         }
         self.clear_xfd(cpu);
-        if let Some(own) = self.own.pl0_ssp {
-            self.shadows.pl0_ssp.update(own, |ssp| cpu.wrmsr(MsrWrite::new(Msr::Pl0Ssp, ssp)));
+        self.clear_task_switched(cpu);
+        if let Some(own) = self.own_pl0_ssp() {
+            cpu.wrmsr(MsrWrite::new(Msr::Pl0Ssp, own));
         }
-        self.write_own(cpu, Occupancy::Idle);
     }
 
     /// Returns the vCPU that is on the CPU.
@@ -184,7 +187,7 @@ impl<'m> Switcher<'m> {
         }
         to.residence.claim(self.own.tables.cpu())?;
 
-        let occupancy = to.kind().occupancy(self.machine.virtualisation);
+        let occupancy = to.kind().occupancy(self.platform.virtualisation);
         let cr4 = self.cr4_of(to);
         if let Some(from) = from {
             self.leave(cpu, from, cr4);
@@ -192,58 +195,67 @@ impl<'m> Switcher<'m> {
         self.current = Some(Current { name: to.name(), occupancy, has_run: false });
 
         self.write_own(cpu, occupancy);
-        self.write_vcpus(cpu, occupancy, to);
+        self.write_vcpus(cpu, to, VCPUS[occupancy as usize].minus(BASES));
         self.put_on_tables(cpu, to);
         self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));
         let switched = self.put_on_segments(cpu, to);
-        self.put_on_debug(cpu, to);
+        self.put_on_breakpoints(cpu, to);
         self.show(cpu, to);
         self.separate_predictions(cpu);
         Ok(switched)
     }
 
-    fn check_current(&self, from: Option<&Vcpu>) -> Result<(), SwitchError> {
+    /// Takes over what the hypervisor has changed of the vCPU that is on the CPU, on its guest's behalf: page tables, CR4, LDT,
+    /// a PV guest's breakpoints, what CPUID shows. What has not changed is not written.
+    ///
+    /// # Errors
+    ///
+    /// Refuses a vCPU that is not on this CPU.
+    pub fn refresh(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
+        self.check_current(Some(vcpu))?;
+        let cr4 = self.cr4_of(vcpu);
+        self.put_on_tables(cpu, vcpu);
+        self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));
+        if vcpu.kind() != Kind::Hvm {
+            self.put_on_breakpoints(cpu, vcpu);
+        }
+        self.show(cpu, vcpu);
+        Ok(())
+    }
+
+    /// Takes the value that a guest, or the hypervisor on its behalf, gives to a register of [`REGISTERS`](crate::REGISTERS),
+    /// whether the vCPU is on this CPU or in memory.
+    pub fn write_register(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu, register: Register, value: u64) {
+        vcpu.registers.set(register, value);
+        if let Some(current) = self.current.filter(|current| current.name == vcpu.name()) {
+            let held = VCPUS[current.occupancy as usize];
+            self.write_vcpus(cpu, vcpu, held.intersection(RegisterSet::EMPTY.with(register)));
+        }
+    }
+
+    pub(crate) fn check_current(&self, vcpu: Option<&Vcpu>) -> Result<(), SwitchError> {
         let current = self.current();
-        if current == from.map(Vcpu::name) { Ok(()) } else { Err(SwitchError::NotCurrent { current }) }
+        if current == vcpu.map(Vcpu::name) { Ok(()) } else { Err(SwitchError::NotCurrent { current }) }
     }
 
     /// Writes the registers that are this CPU's own while `occupancy` runs.
     pub(crate) fn write_own(&mut self, cpu: &mut impl Cpu, occupancy: Occupancy) {
-        let own = self.own.registers;
-        for register in self.registers(OWN, occupancy).iter() {
-            self.write(cpu, register, own.get(register));
+        for register in OWN[occupancy as usize].intersection(self.platform.registers).iter() {
+            self.write(cpu, register, self.own.registers.get(register));
         }
     }
 
-    /// Writes the registers that are the vCPU's, but for those that follow segment loads.
-    fn write_vcpus(&mut self, cpu: &mut impl Cpu, occupancy: Occupancy, to: &Vcpu) {
-        let follows_segments = RegisterSet::EMPTY.with(Register::FsBase).with(Register::GsBase);
-        for register in self.registers(VCPUS, occupancy).minus(follows_segments).iter() {
-            self.write(cpu, register, to.registers.get(register));
-        }
-    }
-
-    /// Takes the value that a guest or its hypervisor gives to a register of `vcpu`, whether the vCPU is on this CPU or in
-    /// memory.
-    pub fn write_register(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu, register: Register, value: u64) {
-        vcpu.registers.set(register, value);
-        let Some(current) = self.current.filter(|current| current.name == vcpu.name()) else { return };
-        let is_here = self.registers(VCPUS, current.occupancy).contains(register);
-        if is_here {
-            self.write(cpu, register, value);
+    /// Writes the vCPU's values of `registers`, as far as the CPU has them.
+    pub(crate) fn write_vcpus(&mut self, cpu: &mut impl Cpu, vcpu: &Vcpu, registers: RegisterSet) {
+        for register in registers.intersection(self.platform.registers).iter() {
+            self.write(cpu, register, vcpu.registers.get(register));
         }
     }
 
     #[inline]
-    pub(crate) fn write(&mut self, cpu: &mut impl Cpu, register: Register, value: u64) {
+    fn write(&mut self, cpu: &mut impl Cpu, register: Register, value: u64) {
         let msr = Msr::Switched(register);
         self.shadows.registers[register.index()].update(value, |value| cpu.wrmsr(MsrWrite::new(msr, value)));
-    }
-
-    /// Returns the registers that the CPU has, of those in a row of `sets`.
-    #[inline]
-    pub(crate) fn registers(&self, sets: [RegisterSet; 4], occupancy: Occupancy) -> RegisterSet {
-        sets[occupancy as usize].intersection(self.machine.registers)
     }
 
     /// Keeps the arriving vCPU from being steered by the one before it.
@@ -251,30 +263,32 @@ impl<'m> Switcher<'m> {
     /// Every vCPU that is put on a CPU gets its barrier, the one that was the last to be there too: while it was elsewhere, the
     /// guest may have separated its tasks there with barriers of its own, which did nothing here (XSA-479). Only a vCPU that
     /// never left, over idle time, needs none; for it there is no switch.
-    fn separate_predictions(&mut self, cpu: &mut impl Cpu) {
+    fn separate_predictions(&self, cpu: &mut impl Cpu) {
         const IBPB: u64 = 1;
-        if self.machine.has_ibpb {
+        if self.platform.has_ibpb {
             cpu.wrmsr(MsrWrite::new(Msr::PredCmd, IBPB));
         }
     }
 }
 
 /// The registers that hold the vCPU's value, by occupancy.
-pub(crate) const VCPUS: [RegisterSet; 4] = by_occupancy(Content::Vcpu, Content::Live);
+const VCPUS: [RegisterSet; 4] = {
+    let [known, live] = [by_occupancy(Content::Vcpu), LIVE];
+    [known[0].union(live[0]), known[1].union(live[1]), known[2].union(live[2]), known[3].union(live[3])]
+};
 /// The registers that the guest changes without an exit, by occupancy.
-pub(crate) const LIVE: [RegisterSet; 4] = by_occupancy(Content::Live, Content::Live);
+pub(crate) const LIVE: [RegisterSet; 4] = by_occupancy(Content::Live);
 /// The registers that hold the CPU's own value, by occupancy.
-pub(crate) const OWN: [RegisterSet; 4] = by_occupancy(Content::Own, Content::Own);
+const OWN: [RegisterSet; 4] = by_occupancy(Content::Own);
 /// The registers that hold the CPU's own value after a guest has run, by occupancy.
-pub(crate) const CARRIED: [RegisterSet; 4] = by_occupancy(Content::Carried, Content::Carried);
+pub(crate) const CARRIED: [RegisterSet; 4] = by_occupancy(Content::Carried);
 
-const fn by_occupancy(one: Content, other: Content) -> [RegisterSet; 4] {
-    let mut sets = [RegisterSet::EMPTY; 4];
-    let mut at = 0;
-    while at < sets.len() {
-        let occupancy = Occupancy::ALL[at];
-        sets[at] = RegisterSet::with_content(one, occupancy).union(RegisterSet::with_content(other, occupancy));
-        at += 1;
-    }
-    sets
+const fn by_occupancy(content: Content) -> [RegisterSet; 4] {
+    let [idle, pv, vmx, svm] = Occupancy::ALL;
+    [
+        RegisterSet::with_content(content, idle),
+        RegisterSet::with_content(content, pv),
+        RegisterSet::with_content(content, vmx),
+        RegisterSet::with_content(content, svm),
+    ]
 }
