@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::{ComponentSet, Owner};
+
 /// A state component of the XSAVE feature set: the number of its bit in XCR0 or IA32_XSS (SDM vol. 1, 13.1; APM vol. 2, 11.5).
 ///
 /// Every number from 0 to 62 is a component, known to this crate or not. Bit 63 never is: XCR0 reserves it and XCOMP_BV uses
@@ -90,6 +92,12 @@ impl Component {
     pub fn class(self) -> Option<Class> {
         self.described().map(|row| row.class)
     }
+
+    /// Returns whose content the component's registers have, or `None` for a number that the manuals do not name.
+    #[must_use]
+    pub fn owner(self) -> Option<Owner> {
+        self.described().map(|row| row.owner)
+    }
 }
 
 impl fmt::Display for Component {
@@ -122,13 +130,48 @@ pub enum Class {
     KernelDynamic,
     /// Enabled in IA32_XSS, and kept in a buffer of its own instead of with the rest.
     Independent,
+    /// Belongs to IA32_XSS, and is neither enabled nor kept: what has it manages it by other means, or not at all.
+    Unsupported,
 }
 
 impl Class {
     /// Tells whether the component is enabled in IA32_XSS instead of XCR0.
     #[must_use]
     pub const fn is_supervisor(self) -> bool {
-        matches!(self, Self::Supervisor | Self::KernelDynamic | Self::Independent)
+        matches!(self, Self::Supervisor | Self::KernelDynamic | Self::Independent | Self::Unsupported)
+    }
+
+    /// Returns the class's name, in lower case.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Supervisor => "supervisor",
+            Self::UserDynamic => "user-dynamic",
+            Self::KernelDynamic => "kernel-dynamic",
+            Self::Independent => "independent",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    /// Returns every component of the class that the manuals name.
+    ///
+    /// ```
+    /// use selfsame_xstate::{Class, Component};
+    ///
+    /// assert_eq!(Class::UserDynamic.components(), Component::XTILEDATA.into());
+    /// ```
+    #[must_use]
+    pub const fn components(self) -> ComponentSet {
+        let mut set = ComponentSet::EMPTY;
+        let mut rest: &[ComponentRow] = &TABLE;
+        while let [row, tail @ ..] = rest {
+            if row.class as u8 == self as u8 {
+                set = set.with(row.component);
+            }
+            rest = tail;
+        }
+        set
     }
 }
 
@@ -153,6 +196,8 @@ pub struct ComponentRow {
     pub name: &'static str,
     /// How software has to treat it.
     pub class: Class,
+    /// Whose content its registers have.
+    pub owner: Owner,
     /// Its size where that is the same on every CPU.
     pub size_bytes: Option<u32>,
     /// Whether the compacted format rounds its offset up to 64, where that is the same on every CPU.
@@ -176,8 +221,8 @@ impl ComponentRow {
     }
 
     const fn user(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
-        let (class, size_bytes, is_aligned64) = (Class::User, Some(size_bytes), Some(false));
-        Self { component, name, class, size_bytes, is_aligned64, intel: None, amd: None, source }
+        let (class, owner, size_bytes, is_aligned64) = (Class::User, Owner::Vcpu, Some(size_bytes), Some(false));
+        Self { component, name, class, owner, size_bytes, is_aligned64, intel: None, amd: None, source }
     }
 
     const fn supervisor(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
@@ -200,6 +245,10 @@ impl ComponentRow {
         Self { class, ..self }
     }
 
+    const fn owner(self, owner: Owner) -> Self {
+        Self { owner, ..self }
+    }
+
     const fn aligned64(self) -> Self {
         Self { is_aligned64: Some(true), ..self }
     }
@@ -215,7 +264,7 @@ impl ComponentRow {
 /// offset means that no CPU of that vendor is known to have the component.
 pub static COMPONENTS: [ComponentRow; 21] = TABLE;
 
-const TABLE: [ComponentRow; 21] = {
+pub(crate) const TABLE: [ComponentRow; 21] = {
     use Component as C;
     use ComponentRow as R;
     [
@@ -230,19 +279,20 @@ const TABLE: [ComponentRow; 21] = {
             .at(0x480, 0x380),
         R::user(C::HI16_ZMM, "hi16-zmm", 1024, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
             .at(0x680, 0x580),
-        // The number of address-range MSRs varies, and CPUs round the size up.
-        R::supervisor(C::PT, "pt", 0, "SDM vol. 1, 13.5.6").unfixed(),
+        // The number of address-range MSRs varies, and CPUs round the size up. What traces a CPU also switches its MSRs.
+        R::supervisor(C::PT, "pt", 0, "SDM vol. 1, 13.5.6").unfixed().class(Class::Unsupported).owner(Owner::Cpu),
         R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7: 4 bytes are used; offsets as reported by Skylake-X and Zen 3")
             .at(0xA80, 0x980),
         R::supervisor(C::PASID, "pasid", 8, "SDM vol. 1, 13.5: one MSR"),
         R::supervisor(C::CET_U, "cet-u", 16, "SDM vol. 1, 13.5; APM vol. 2, 11.5: two MSRs"),
         R::supervisor(C::CET_S, "cet-s", 24, "SDM vol. 1, 13.5; APM vol. 2, 11.5: three MSRs")
-            .class(Class::KernelDynamic),
-        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR"),
-        R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs"),
-        // The size follows the depth of the LBR stack.
-        R::supervisor(C::LBR, "lbr", 0, "SDM vol. 1, 13.5").unfixed().aligned64().class(Class::Independent),
-        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR"),
+            .class(Class::KernelDynamic)
+            .owner(Owner::HvmVcpu),
+        R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR").class(Class::Unsupported).owner(Owner::Cpu),
+        R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs").class(Class::Unsupported),
+        // The size follows the depth of the LBR stack; every CPU seen so far reports 808 bytes, unaligned.
+        R::supervisor(C::LBR, "lbr", 0, "SDM vol. 1, 13.5").unfixed().class(Class::Independent).owner(Owner::Cpu),
+        R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR").class(Class::Unsupported).owner(Owner::Cpu),
         R::user(C::XTILECFG, "xtilecfg", 64, "SDM vol. 1, 13.5; offset as reported by Sapphire Rapids")
             .at_intel(0xAC0)
             .aligned64(),

@@ -43,6 +43,10 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 //!
+//! What a hypervisor keeps follows from a geometry. [`Configurations`] are what a host has for itself and for its guests;
+//! an [`Area`] is the memory of one vCPU, as large as its policy needs; [`Permissions`] say who may have what is too large for
+//! everyone; [`Xcr0`], [`Xss`] and [`Xfd`] are values that the registers can have. `docs/xstate.md` has all of it on a page.
+//!
 //! Manuals are cited as *SDM* (Intel 64 and IA-32 Architectures Software Developer's Manual) and *APM* (AMD64 Architecture
 //! Programmer's Manual).
 
@@ -57,10 +61,43 @@ mod set;
 mod size;
 mod xcr0;
 
+mod accumulated;
+mod area;
+mod area_mut;
+mod configuration;
+mod cross_check;
+mod errno;
+mod method;
+mod mxcsr;
+mod owner;
+mod permission;
+mod step;
+mod xfd;
+mod xsetbv;
+mod xss;
+
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
 pub use defect::Defect;
 pub use geometry::{Geometry, Row};
 pub use layout::{EXTENDED_START_BYTES, Format, HEADER_BYTES, LEGACY_BYTES, Layout, LayoutError};
 pub use set::{ComponentSet, Components};
 pub use size::size_bytes;
-pub use xcr0::{Xcr0Error, xcr0_faults};
+pub use xcr0::{Xcr0, Xcr0Error, Xcr0Refusal, xcr0_faults};
+
+pub use accumulated::AccumulatedXcr0;
+pub use area::{AREA_ALIGN_BYTES, Area, AreaError};
+pub use area_mut::{AreaMemoryError, AreaMut, ResizeError};
+pub use configuration::{Configuration, ConfigurationError, Configurations};
+pub use cross_check::{CrossCheck, ReportedSizes, SizeDisagreement, SizeField, cross_check};
+pub use errno::Errno;
+pub use method::SaveMethod;
+pub use mxcsr::MxcsrMask;
+pub use owner::{Occupant, Owner};
+pub use permission::{
+    EnableError, Enabled, GET_SUPPORTED_CODE, Holder, Permissions, RequestError, SignalStackTooSmall, SignalStacks,
+    Task,
+};
+pub use step::{Step, XstateRegisters, steps};
+pub use xfd::{Xfd, XfdErr, XfdFault, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
+pub use xsetbv::{Exception, Readable, Xgetbv, Xsetbv, XsetbvFault};
+pub use xss::{Xss, XssFault, wrmsr_xss};

@@ -3,8 +3,97 @@
 //! What XSETBV refuses is the same on hardware (SDM vol. 1, 13.3; APM vol. 2, 11.5), in KVM and here; the one refinement is
 //! that APX and MPX exclude each other, which the APX specification adds because both lie at byte 960.
 
+use core::fmt;
+
 use crate::component::SUPERVISOR_BITS;
 use crate::{Component, ComponentSet};
+
+/// A value that XCR0 can have: bit 0 is always set, and it broke no rule when it was made.
+///
+/// ```
+/// use selfsame_xstate::{ComponentSet, Xcr0, Xcr0Error};
+///
+/// let permitted = ComponentSet::from_bits(0x2E7);
+/// assert_eq!(Xcr0::new(0xE7, permitted)?.bits(), 0xE7);
+/// let refusal = Xcr0::new(0x4, permitted).unwrap_err();
+/// assert!(refusal.faults().eq([Xcr0Error::NoX87 { value: 4 }, Xcr0Error::AvxWithoutSse { value: 4 }]));
+/// # Ok::<(), selfsame_xstate::Xcr0Refusal>(())
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Xcr0(ComponentSet);
+
+impl Xcr0 {
+    /// The value after RESET; INIT changes nothing (SDM vol. 1, 13.3).
+    pub const RESET: Self = Self(ComponentSet::from_bits(1));
+
+    /// Takes a value where the components of `permitted` may be enabled: the host's own, or those of a guest.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what makes XSETBV fault there, with every rule that the value breaks.
+    pub const fn new(value: u64, permitted: ComponentSet) -> Result<Self, Xcr0Refusal> {
+        let mut rest: &[Option<Xcr0Error>] = &broken_rules(value, permitted);
+        while let [first, tail @ ..] = rest {
+            if first.is_some() {
+                return Err(Xcr0Refusal { value, permitted });
+            }
+            rest = tail;
+        }
+        Ok(Self(ComponentSet::from_bits(value)))
+    }
+
+    /// Returns the value as it is written into the register.
+    #[must_use]
+    #[inline]
+    pub const fn bits(self) -> u64 {
+        self.0.bits()
+    }
+
+    /// Returns the enabled components.
+    #[must_use]
+    #[inline]
+    pub const fn components(self) -> ComponentSet {
+        self.0
+    }
+}
+
+impl Default for Xcr0 {
+    fn default() -> Self {
+        Self::RESET
+    }
+}
+
+/// A value that was refused for XCR0, with every rule that it breaks.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct Xcr0Refusal {
+    value: u64,
+    permitted: ComponentSet,
+}
+
+impl Xcr0Refusal {
+    /// Returns the refused value.
+    #[must_use]
+    pub const fn value(&self) -> u64 {
+        self.value
+    }
+
+    /// Iterates over the broken rules; there is at least one.
+    pub fn faults(&self) -> impl Iterator<Item = Xcr0Error> + Clone + use<> {
+        xcr0_faults(self.value, self.permitted)
+    }
+}
+
+/// Prints every broken rule.
+impl fmt::Display for Xcr0Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, fault) in self.faults().enumerate() {
+            write!(f, "{}{fault}", if i == 0 { "" } else { "; " })?;
+        }
+        Ok(())
+    }
+}
+
+impl core::error::Error for Xcr0Refusal {}
 
 /// Why a value is refused for XCR0.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]

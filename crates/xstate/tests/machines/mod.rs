@@ -3,7 +3,7 @@
 //! Places are those of `COMPONENTS`' sources; a table of their own here keeps the tests independent of that table.
 #![allow(dead_code, reason = "each test file uses some of the machines")]
 
-use selfsame_xstate::Geometry;
+use selfsame_xstate::{Component, Geometry};
 
 /// A row: component number, size, offset, ECX.
 pub(crate) type Place = (u32, u32, u32, u32);
@@ -53,16 +53,18 @@ pub(crate) fn skylake() -> Geometry {
     machine(0xA88, &rows)
 }
 
-const SAPPHIRE_RAPIDS: [Place; 11] = [
+const SAPPHIRE_RAPIDS: [Place; 13] = [
     AVX,
     (5, 64, 0x440, 0),
     (6, 512, 0x480, 0),
     (7, 1024, 0x680, 0),
+    (8, 128, 0, 1),
     (9, 8, 0xA80, 0),
+    (10, 8, 0, 1),
     CET[0],
     CET[1],
     (14, 48, 0, 1),
-    (15, 808, 0, 3),
+    (15, 808, 0, 1),
     (17, 64, 0xAC0, 2),
     (18, 8192, 0xB00, 6),
 ];
@@ -82,4 +84,22 @@ pub(crate) fn with_apx() -> Geometry {
 /// AMD family 0x15: LWP right after AVX.
 pub(crate) fn bulldozer() -> Geometry {
     machine(0x3C0, &[AVX, (62, 128, 0x340, 0)])
+}
+
+/// A CPU before XSAVE.
+pub(crate) fn nehalem() -> Geometry {
+    Geometry::read(|_| [0; 4])
+}
+
+/// Milan as Linux shows Zen 1 and 2 with old microcode: XSAVEC without XSAVES (AMD erratum 1386).
+pub(crate) fn without_xsaves() -> Geometry {
+    let milan = milan();
+    Geometry::read(|subleaf| match subleaf {
+        0 => [0x207, 576, 0x988, 0],
+        1 => [0x7, 576, 0x1800, 0],
+        _ => {
+            let component = u8::try_from(subleaf).ok().and_then(Component::new);
+            component.and_then(|component| milan.row(component)).map_or([0; 4], |row| row.registers())
+        }
+    })
 }
