@@ -30,6 +30,8 @@ pub struct Carried {
     pub tr: Option<Segment>,
     /// DS, ES, FS and GS.
     pub selectors: [u16; 4],
+    /// DR6; only SVM carries it, and only the guest's.
+    pub dr6: u64,
     /// DR7.
     pub dr7: u64,
     /// The MSRs of [`carried_msrs`], in order.
@@ -83,7 +85,8 @@ pub struct Controls {
 pub struct ControlBlock {
     /// What the guest has of its own.
     pub guest: Carried,
-    /// What VM exit puts back. VMX reads it from the VMCS, where software put it; SVM writes it at VMRUN, whatever is here.
+    /// What VM exit puts back: software's choice, in the VMCS or in what it executes VMLOAD of. What SVM saves at VMRUN instead
+    /// (CR0, CR3, CR4, GDTR, DS and ES) is overwritten there.
     pub host: Carried,
     /// What makes the guest exit.
     pub controls: Controls,
@@ -93,9 +96,9 @@ impl Processor<'_> {
     /// What VM exit would have to put back into this CPU as it is: what software writes into the host part of a VMCS.
     #[must_use]
     pub fn carried(&self) -> Carried {
-        let LogicalCpu { is_task_switched, cr3, cr4, gdtr, ldtr, tr, selectors, dr7, .. } = *self.cpu;
+        let LogicalCpu { is_task_switched, cr3, cr4, gdtr, ldtr, tr, selectors, dr6, dr7, .. } = *self.cpu;
         let msrs = self.carried_msrs().iter().map(|&index| self.cpu.msrs.get(index)).collect();
-        Carried { is_task_switched, cr3, cr4, gdtr, ldtr, tr, selectors, dr7, msrs }
+        Carried { is_task_switched, cr3, cr4, gdtr, ldtr, tr, selectors, dr6, dr7, msrs }
     }
 
     /// VMLAUNCH or VMRESUME; VMLOAD and VMRUN.
@@ -106,11 +109,17 @@ impl Processor<'_> {
     pub fn vm_entry(&mut self, block: &mut ControlBlock) -> Result<(), Fault> {
         self.check_ring_0()?;
         if self.hardware.virtualisation() == Virtualisation::Svm {
-            block.host = self.carried();
+            let LogicalCpu { is_task_switched, cr3, cr4, gdtr, selectors: [ds, es, ..], .. } = *self.cpu;
+            let [_, _, fs, gs] = block.host.selectors;
+            let selectors = [ds, es, fs, gs];
+            block.host = Carried { is_task_switched, cr3, cr4, gdtr, selectors, ..block.host.clone() };
         }
         let cr3 = self.cpu.cr3;
         self.put(&block.guest);
         self.cpu.cr3 = cr3;
+        if self.hardware.virtualisation() == Virtualisation::Svm {
+            self.cpu.dr6 = block.guest.dr6;
+        }
         self.cpu.controls = Some(block.controls.clone());
         Ok(())
     }

@@ -24,11 +24,12 @@ impl Processor<'_> {
     ///
     /// #GP outside ring 0 with faulting on; a VM exit in a guest under VMX or SVM.
     pub fn cpuid(&self, leaf: u32, subleaf: u32) -> Result<Regs, Fault> {
-        if self.cpu.is_non_root() {
-            return Err(Fault::Exit(Exit::Cpuid));
-        }
+        // The fault comes before the exit (SDM vol. 3, 26.1.1).
         if self.cpu.cpl != 0 && self.is_faulting_on() {
             return Err(Fault::GeneralProtection(GpCause::CpuidFaulting));
+        }
+        if self.cpu.is_non_root() {
+            return Err(Fault::Exit(Exit::Cpuid));
         }
         let mut answer = self.hardware.leaves().get(leaf, subleaf);
         match (leaf, subleaf) {
@@ -47,7 +48,7 @@ impl Processor<'_> {
         Ok(answer)
     }
 
-    fn is_faulting_on(&self) -> bool {
+    pub(crate) fn is_faulting_on(&self) -> bool {
         let on = |control: FaultingControl| self.cpu.msrs.get(control.index) >> control.bit & 1 == 1;
         self.hardware.faulting().is_some_and(on)
     }

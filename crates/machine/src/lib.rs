@@ -14,6 +14,7 @@ mod ledger;
 mod machine;
 mod memory;
 pub mod msr;
+mod plan;
 mod processor;
 pub mod proof;
 mod segment;

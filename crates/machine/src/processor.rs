@@ -184,6 +184,12 @@ impl Processor<'_> {
         self.cpu
     }
 
+    /// What the CPU has.
+    #[must_use]
+    pub const fn hardware(&self) -> &Hardware {
+        self.hardware
+    }
+
     /// The memory.
     #[must_use]
     pub const fn memory(&mut self) -> &mut Memory {

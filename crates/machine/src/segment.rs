@@ -260,8 +260,7 @@ impl Processor<'_> {
     /// #DF where the selector holds no 64-bit code segment for ring 0; #GP where IA32_PL0_SSP points to no free shadow stack
     /// (SDM vol. 3, 6.12.1 and 6.14).
     pub fn exit_pv(&mut self, selector: u16) -> Result<(), Fault> {
-        let code = self.fetch(selector).ok();
-        if !code.is_some_and(|code| code.is_present() && code.is_code_64() && code.dpl() == 0) {
+        if !self.has_code_segment(selector) {
             return Err(Fault::DoubleFault { selector });
         }
         if self.has_shadow_stack() {
@@ -292,6 +291,33 @@ impl Processor<'_> {
 
     fn translate(&mut self, linear: u64) -> Result<Translation, Fault> {
         self.cpu.tlb.translate(self.memory, self.cpu.cr3, linear).ok_or(Fault::PageFault { linear })
+    }
+
+    /// Looks whether an NMI in the hypervisor could be delivered: its gate names the code segment `code`, and its handler
+    /// finds out by the limit of `marker` which CPU it is on.
+    ///
+    /// Both what the CPU holds of translations and what a walk would find have to lead to this CPU's descriptors.
+    ///
+    /// # Errors
+    ///
+    /// #DF where one of them does not.
+    pub fn deliver_nmi(&mut self, code: u16, marker: u16) -> Result<(), Fault> {
+        let held = self.cpu.tlb.clone();
+        let is_deliverable = self.finds_itself(code, marker) && {
+            self.cpu.tlb.load(self.memory, self.cpu.cr3);
+            self.finds_itself(code, marker)
+        };
+        self.cpu.tlb = held;
+        if is_deliverable { Ok(()) } else { Err(Fault::DoubleFault { selector: code }) }
+    }
+
+    fn finds_itself(&mut self, code: u16, marker: u16) -> bool {
+        self.has_code_segment(code) && self.lsl(marker) == Ok(Some(u32::from(self.cpu.number)))
+    }
+
+    fn has_code_segment(&mut self, selector: u16) -> bool {
+        let code = self.fetch(selector).ok();
+        code.is_some_and(|code| code.is_present() && code.is_code_64() && code.dpl() == 0)
     }
 
     fn has_shadow_stack(&self) -> bool {

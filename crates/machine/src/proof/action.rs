@@ -42,7 +42,7 @@ pub enum Action {
     TaskSwitched(bool),
     /// MOV to CR4.
     Cr4(Cr4),
-    /// MOVs to debug registers, which turn breakpoints on or off.
+    /// MOVs to debug registers, which turn breakpoints on or off; DR6 too, where they do not exit.
     Breakpoints {
         /// Whether they are on.
         are_on: bool,
@@ -202,7 +202,10 @@ fn on_own_machine(guest: &mut Guest, hardware: &Hardware, action: Action) -> Res
             }
         }
         Action::TaskSwitched(is_task_switched) => guest.is_task_switched = is_task_switched,
-        Action::Breakpoints { are_on } => set_breakpoints(guest, are_on),
+        Action::Breakpoints { are_on } => {
+            set_breakpoints(guest, are_on);
+            guest.dr6 = guest.fresh_half();
+        }
         Action::SaveAndRestore => {
             if hardware.has_xsave() && !guest.cr4.contains(Cr4::OSXSAVE) && !guest.shape.kind.is_pv() {
                 return Err(Fault::UndefinedOpcode(UdCause::NoOsxsave));
@@ -238,6 +241,7 @@ impl Processor<'_> {
                 for (number, address) in (0..).zip(guest.breakpoints) {
                     self.set_debug_register(number, address)?;
                 }
+                self.set_debug_register(6, guest.dr6)?;
                 self.set_debug_register(7, guest.dr7)
             }
             Action::SaveAndRestore => self.save_and_restore(guest),

@@ -48,7 +48,7 @@ pub enum Item {
     GdtPage(u8),
     /// LDTR: base in the low 48 bits, limit above.
     Ldtr,
-    /// A word of CPUID; `u64::MAX` is a fault.
+    /// A word of CPUID; of 0.eax, whether it faults outside ring 0.
     Cpuid(Word),
     /// How many others have trained the branch predictors.
     Predictor,
@@ -86,7 +86,9 @@ impl Processor<'_> {
         self.compare_breakpoints(&mut comparison, guest);
         let others = self.cpu.predictor.iter().filter(|owner| **owner != Owner::Vcpu(guest.number)).count();
         comparison.expect(Item::Predictor, 0, others as u64);
-        if guest.shape.kind.is_pv() {
+        if guest.shape.kind == GuestKind::Hvm {
+            comparison.expect(Item::Cpuid(FIRST_WORD), 0, u64::from(self.is_faulting_on()));
+        } else {
             self.compare_control(&mut comparison, guest, home);
             self.compare_tables(&mut comparison, guest, home);
             self.compare_segments(&mut comparison, guest);
@@ -156,6 +158,9 @@ impl Processor<'_> {
 
     fn compare_breakpoints(&mut self, comparison: &mut Comparison, guest: &Guest) {
         comparison.expect(Item::Dr7, guest.dr7, self.cpu.dr7);
+        if guest.has_debug_access {
+            comparison.expect(Item::Dr6, guest.dr6, self.cpu.dr6);
+        }
         if !guest.has_breakpoints() {
             return;
         }
@@ -222,7 +227,7 @@ impl Processor<'_> {
     fn compare_cpuid(&mut self, comparison: &mut Comparison, machine: &MachineShape, guest: &Guest) {
         if self.hardware.faulting().is_some() {
             let is_faulting = matches!(self.cpuid(0, 0), Err(Fault::GeneralProtection(GpCause::CpuidFaulting)));
-            comparison.expect(Item::Cpuid(FIRST_WORD), u64::MAX, if is_faulting { u64::MAX } else { 0 });
+            comparison.expect(Item::Cpuid(FIRST_WORD), 1, u64::from(is_faulting));
             return;
         }
         let policy = guest.shape.policy(machine);

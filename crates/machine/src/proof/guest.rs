@@ -187,6 +187,7 @@ fn control_block(shape: &GuestShape, hardware: &Hardware, has_osxsave: bool) -> 
         ldtr: None,
         tr: None,
         selectors: [0; 4],
+        dr6: DR6_RESET,
         dr7: DR7_RESET,
         msrs: carried_msrs(virtualisation).iter().map(|_| 0).collect(),
     };

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use crate::proof::guest::HYPERVISORS_MSRS;
 use crate::proof::{Guest, MachineShape, SaveInstructions};
-use crate::{Cr4, Fault, Frame, Machine, Memory, Owner, PAGE_BYTES, Space, TableRegister, Tag, msr};
+use crate::{
+    Carried, Cr4, Fault, Frame, Machine, Memory, Owner, PAGE_BYTES, Space, TableRegister, Tag, carried_msrs, msr,
+};
 
 /// Where domains have the tables of their vCPUs: vCPU `n` has its GDT at `n` times 128 KiB.
 pub const PER_DOMAIN: u64 = 0xFFFF_8200_0000_0000;
@@ -127,6 +129,18 @@ impl Home {
             cpu.wrmsr(msr::S_CET, 1)?;
         }
         Ok(())
+    }
+
+    /// What VM exits put back on the CPU, once it is booted.
+    pub(crate) fn host(&self, machine: &mut Machine) -> Option<Carried> {
+        let indices = carried_msrs(machine.hardware().virtualisation());
+        let mut host = machine.on(self.cpu)?.carried();
+        for (index, value) in indices.iter().zip(&mut host.msrs) {
+            if let Some((_, own)) = self.msrs.iter().find(|(known, _)| known == index) {
+                *value = *own;
+            }
+        }
+        Some(host)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Proofs of switch code.
 
 mod action;
+mod case;
 mod check;
 mod client;
 mod guest;
@@ -9,6 +10,7 @@ mod shape;
 mod world;
 
 pub use action::Action;
+pub use case::{Case, Illegal, Reach};
 pub use check::{Difference, Item};
 pub use client::{Client, Edit, NewVcpu, Request};
 pub use guest::{Guest, owned_msrs};

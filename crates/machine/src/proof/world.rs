@@ -257,6 +257,18 @@ impl<C: Client> World<C> {
         Ok(())
     }
 
+    /// Has a CPU, which runs idle, give up what it still holds of vCPUs.
+    ///
+    /// # Errors
+    ///
+    /// The hypervisor's code faulted.
+    pub fn quiesce(&mut self, cpu: u16) -> Result<(), Violation> {
+        if self.running(cpu).is_some() {
+            return Err(Violation::Misuse { cpu, what: "the CPU runs a vCPU" });
+        }
+        self.client.quiesce(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))
+    }
+
     /// Sleeps (S3): every CPU, which runs idle, loses its registers and is brought up again.
     ///
     /// # Errors
@@ -264,7 +276,7 @@ impl<C: Client> World<C> {
     /// The hypervisor's code faulted.
     pub fn sleep(&mut self) -> Result<(), Violation> {
         for cpu in 0..self.count() {
-            self.client.quiesce(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))?;
+            self.quiesce(cpu)?;
         }
         for cpu in 0..self.count() {
             self.machine.reset(cpu);
@@ -276,8 +288,8 @@ impl<C: Client> World<C> {
     fn bring_up(&mut self, cpu: u16) -> Result<(), Violation> {
         let home = self.homes.get(usize::from(cpu)).ok_or(Violation::Misuse { cpu, what: "there is no such CPU" })?;
         home.boot(&mut self.machine).map_err(|fault| fault_on(cpu, fault))?;
-        let host = self.on(cpu)?.carried();
-        self.hosts.insert(cpu, host);
+        let host = home.host(&mut self.machine);
+        self.hosts.extend(host.map(|host| (cpu, host)));
         self.client.bring_up(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))
     }
 
