@@ -260,7 +260,9 @@ impl Processor<'_> {
     fn save_and_restore(&mut self, guest: &Guest) -> Result<(), Fault> {
         let own = OWN_AREAS + (u64::from(guest.number) << 20);
         let mask = (guest.xcr0 | guest.xss).bits();
-        self.memory().insert_area(own, Area::new(OWN_AREA_BYTES));
+        if self.memory().area(own).is_none() {
+            self.memory().insert_area(own, Area::new(OWN_AREA_BYTES));
+        }
         if !self.hardware.has_xsave() {
             self.fxsave(own)?;
             self.fxrstor(own)
@@ -268,6 +270,10 @@ impl Processor<'_> {
             self.xsaves(own, mask)?;
             self.xrstors(own, mask)
         } else {
+            // XSAVE leaves bits alone that XCR0 does not have any more, and XRSTOR would refuse them.
+            if let Some(area) = self.memory().area_mut(own) {
+                area.xstate_bv &= mask;
+            }
             self.xsave(own, mask)?;
             self.xrstor(own, mask)
         }

@@ -95,9 +95,6 @@ impl Home {
         machine.set_descriptor_pages(cpu, [native.frame, compat.frame]);
 
         let pl0_ssp = shape.has_cet.then_some(SHADOW_STACKS + u64::from(cpu) * PAGE_BYTES);
-        if let Some(ssp) = pl0_ssp {
-            machine.memory().insert_shadow_stack(ssp);
-        }
         let mut cr4 = Cr4::FSGSBASE;
         if shape.save != SaveInstructions::Fxsave {
             cr4 = cr4.union(Cr4::OSXSAVE);
@@ -119,6 +116,10 @@ impl Home {
         let tss = usize::from(TSS_SELECTOR & 0xFFF) / 8;
         for frame in [self.native.frame, self.compat.frame] {
             machine.memory().set_descriptor(frame, tss, AVAILABLE_TSS | u64::from(self.cpu) << 16);
+        }
+        // Whatever was on the shadow stack before sleep is not returned to.
+        if let Some(ssp) = self.pl0_ssp {
+            machine.memory().insert_shadow_stack(ssp);
         }
         let Some(mut cpu) = machine.on(self.cpu) else { return Ok(()) };
         cpu.set_cr4(self.cr4)?;

@@ -231,6 +231,9 @@ impl<C: Client> World<C> {
     ///
     /// The hypervisor's code faulted, or the state is not in the area that it names.
     pub fn edit(&mut self, vcpu: usize, edit: &Edit) -> Result<(), Violation> {
+        if self.standings.iter().any(|standing| standing.vcpu == Some(vcpu)) {
+            return Err(Violation::Misuse { cpu: 0, what: "the vCPU runs" });
+        }
         let area = self.client.edit(&mut self.machine, vcpu, edit).map_err(|fault| fault_on(0, fault))?;
         let (Some(guest), memory) = (self.guests.get_mut(vcpu), self.machine.memory()) else {
             return Err(Violation::Misuse { cpu: 0, what: "there is no such vCPU" });

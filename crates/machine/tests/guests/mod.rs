@@ -1,5 +1,9 @@
 //! What the guests of the proofs do, and how much a switch may cost.
 
+mod dice;
+
+pub use dice::Dice;
+
 use selfsame_machine::proof::{
     Action, Case, Client, FIRST_GUEST_SELECTOR, GuestKind, Levelling, SaveInstructions, Violation, World,
 };
