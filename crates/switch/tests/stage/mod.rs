@@ -7,9 +7,9 @@ use std::rc::Rc;
 
 use selfsame_cpuid::FaultingControl;
 use selfsame_switch::{
-    AreaAddress, CpuId, CpuTables, Cr3, Cr4, DomainId, Extended, Frame, GdtPage, GuestXfd, Kind, Msr, Operation, Own,
-    PerDomainArea, Platform, Register, RegisterSet, Registers, Shown, Switcher, Trace, Vcpu, VcpuId, VcpuName,
-    Virtualisation, Visibility,
+    AreaAddress, Content, CpuId, CpuTables, Cr3, Cr4, DomainId, Extended, Frame, GdtPage, GuestXfd, Kind, Msr,
+    Occupancy, Operation, Own, PerDomainArea, Platform, REGISTERS, Register, RegisterSet, Registers, Selectors, Shown,
+    Switcher, Trace, Vcpu, VcpuId, VcpuName, Virtualisation, Visibility,
 };
 use selfsame_xstate::{ComponentSet, Configurations, Geometry, Xcr0};
 
@@ -175,6 +175,12 @@ impl Stage {
         self.vcpus.len() - 1
     }
 
+    /// Makes a vCPU another one.
+    pub(crate) fn change(&mut self, vcpu: usize, change: impl FnOnce(Vcpu) -> Vcpu) {
+        let old = self.vcpus.remove(vcpu);
+        self.vcpus.insert(vcpu, change(old));
+    }
+
     /// Gives a vCPU an XCR0, as if its guest had always had it.
     pub(crate) fn xsetbv(&mut self, vcpu: usize, value: u64) {
         let xcr0 = Xcr0::new(value, self.platform.xcr0.components()).unwrap();
@@ -217,9 +223,17 @@ impl Stage {
         cpu.taken()
     }
 
-    /// Leaves the guest.
+    /// Leaves the guest, as VMX or SVM and the code around VMRUN do.
     pub(crate) fn exit(&mut self, cpu: usize, vcpu: usize) -> Vec<Operation> {
+        let occupancy = self.vcpus[vcpu].kind().occupancy(self.platform.virtualisation);
+        let own = own(u16::try_from(cpu).unwrap());
         let cpu = &mut self.cpus[cpu];
+        for row in REGISTERS.iter().filter(|row| row.content(occupancy) == Content::Carried) {
+            cpu.trace.registers.set(row.register, own.registers.get(row.register));
+        }
+        if occupancy == Occupancy::Vmx {
+            cpu.trace.selectors = Selectors::NULL;
+        }
         cpu.switcher.exited(&mut cpu.trace, &mut self.vcpus[vcpu]).unwrap();
         cpu.taken()
     }
@@ -239,6 +253,16 @@ impl Stage {
         entry.execute(&mut cpu.trace);
         self.vcpus[vcpu].residence.release();
         cpu.taken()
+    }
+}
+
+impl Stage {
+    /// Takes a vCPU off whatever CPU it is on.
+    pub(crate) fn flush_if_resident(&mut self, vcpu: usize) -> Vec<Operation> {
+        match self.vcpus[vcpu].residence.cpu() {
+            Some(cpu) => self.flush(usize::from(cpu.number()), vcpu),
+            None => Vec::new(),
+        }
     }
 }
 
