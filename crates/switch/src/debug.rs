@@ -1,5 +1,7 @@
 //! Debug registers and the address masks that AMD added to them.
 
+use core::ops::RangeInclusive;
+
 use crate::DrMask;
 
 /// A debug register.
@@ -51,6 +53,48 @@ impl DebugState {
     #[inline]
     pub const fn is_active(&self) -> bool {
         self.dr7 & 0xFF != 0
+    }
+}
+
+/// Why a PV guest may not have a breakpoint.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BreakpointError {
+    /// It would match in the hypervisor's addresses: on its GDT, for one, every delivery of #DB would raise the next (XSA-444).
+    #[error("breakpoint {number} matches addresses of the hypervisor")]
+    InHypervisor {
+        /// 0 to 3.
+        number: u8,
+    },
+    /// DR7.GD would make the hypervisor's own MOVs to debug registers raise #DB.
+    #[error("dr7.gd is the hypervisor's")]
+    GeneralDetect,
+}
+
+impl DebugState {
+    /// Judges what a PV guest wants in its debug registers, where `hypervisor` are the linear addresses that are not its own.
+    ///
+    /// Every address counts, whether DR7 has it on or not: it may be on next. With its mask a breakpoint matches many
+    /// addresses, of which the lowest and the highest decide.
+    ///
+    /// # Errors
+    ///
+    /// Names the first breakpoint that is refused.
+    pub fn judge_pv(&self, hypervisor: RangeInclusive<u64>) -> Result<(), BreakpointError> {
+        const GENERAL_DETECT: u64 = 1 << 13;
+        /// A breakpoint matches up to eight bytes from its address on.
+        const LAST_BYTE: u64 = 7;
+        if self.dr7 & GENERAL_DETECT != 0 {
+            return Err(BreakpointError::GeneralDetect);
+        }
+        for (number, (&address, &mask)) in (0..).zip(self.addresses.iter().zip(&self.masks)) {
+            let lowest = address & !u64::from(mask);
+            let highest = (address | u64::from(mask)).saturating_add(LAST_BYTE);
+            if lowest <= *hypervisor.end() && highest >= *hypervisor.start() {
+                return Err(BreakpointError::InHypervisor { number });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -129,10 +129,7 @@ impl Ldt {
         if descriptors == 0 || descriptors > 8192 {
             return None;
         }
-        // 8192 descriptors are 64 KiB, so that the last byte is at 0xFFFF.
-        let last = descriptors as u32 * 8 - 1;
-        let limit = if last > 0xFFFF { 0xFFFF } else { last as u16 };
-        Some(Self { base: area.ldt(vcpu), limit })
+        Some(Self { base: area.ldt(vcpu), limit: (descriptors - 1) * 8 + 7 })
     }
 
     /// Returns the linear address.

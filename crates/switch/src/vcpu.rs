@@ -64,7 +64,7 @@ pub struct Vcpu {
     /// Its debug registers.
     pub debug: DebugState,
     /// Whether an HVM guest's MOVs to and from debug registers do not exit.
-    pub has_debug_access: bool,
+    pub(crate) has_debug_access: bool,
     /// What CPUID shows it.
     pub shown: Shown,
     /// Where its state is.
@@ -93,6 +93,19 @@ impl Vcpu {
             residence: Residence::in_memory(),
             slot: Shadow::UNKNOWN,
         }
+    }
+
+    /// The same, with debug registers that the guest reads and writes without an exit: an HVM vCPU that comes from elsewhere
+    /// with breakpoints. Others get them from [`Switcher::grant_debug_access`](crate::Switcher::grant_debug_access).
+    #[must_use]
+    pub fn with_debug(self, debug: DebugState) -> Self {
+        Self { debug, has_debug_access: matches!(self.kind, Kind::Hvm), ..self }
+    }
+
+    /// Tells whether an HVM guest's MOVs to and from debug registers do not exit.
+    #[must_use]
+    pub const fn has_debug_access(&self) -> bool {
+        self.has_debug_access
     }
 
     /// Returns who it is.
