@@ -15,7 +15,7 @@ use selfsame_machine::proof::{
     Request, SaveInstructions, World, gdt_of, ldt_of, owned_msrs,
 };
 use selfsame_machine::{
-    Area, Controls, Cr4, Fault, Machine, Owner, PAGE_BYTES, Processor, Selector, Space, TableRegister, Tag,
+    Area, Controls, Cr4, Fault, Machine, NmCause, Owner, PAGE_BYTES, Processor, Selector, Space, TableRegister, Tag,
     Virtualisation, msr,
 };
 use selfsame_xstate::{Component, ComponentSet};
@@ -99,6 +99,10 @@ impl Client for WritesEverything {
         }
     }
 
+    fn change(&mut self, vcpu: usize, shape: GuestShape) {
+        self.vcpus[vcpu].new.shape = shape;
+    }
+
     fn switch(&mut self, machine: &mut Machine, cpu: u16, next: Option<usize>) -> Result<(), Fault> {
         let running = std::mem::replace(&mut self.running[usize::from(cpu)], next);
         let mut processor = machine.on(cpu).unwrap();
@@ -165,10 +169,15 @@ impl Client for WritesEverything {
 
     fn edit(&mut self, _: &mut Machine, vcpu: usize, edit: &Edit) -> Result<u64, Fault> {
         let old = self.vcpus[vcpu].area;
-        if let Edit::Move { area } = *edit {
+        if let Edit::Move { area, .. } = *edit {
             self.vcpus[vcpu].area = area;
         }
         Ok(old)
+    }
+
+    fn cause_of_nm(&mut self, cpu: u16, is_task_switched: bool) -> NmCause {
+        let vcpu = &self.vcpus[self.running[usize::from(cpu)].unwrap()];
+        if is_task_switched { NmCause::TaskSwitched } else { NmCause::Disabled(vcpu.xfd_err) }
     }
 
     fn quiesce(&mut self, _: &mut Machine, _: u16) -> Result<(), Fault> {

@@ -97,7 +97,7 @@ fn action(dice: &mut Dice, machine: &MachineShape, shape: &GuestShape) -> Action
         16 => Action::Breakpoints { are_on: dice.flip() },
         17 if is_pv => Action::Ldt(dice.below(4) as u16 * 100),
         18 => Action::SaveAndRestore,
-        _ => Action::Nothing,
+        _ => Action::Exit,
     }
 }
 
@@ -152,6 +152,11 @@ fn run(seed: u64, switches: u32, machine: &MachineShape) -> Result<(), Violation
     for _ in 0..switches {
         let cpu = dice.below(CPUS.into()) as u16;
         let next = if dice.below(4) == 0 { None } else { Some(free(&mut dice, &world, guests.len())) };
+        if dice.below(8) == 0 {
+            let passing = free(&mut dice, &world, guests.len());
+            world.switch_without_entry(cpu, passing)?;
+        }
+        let next = next.filter(|next| (0..CPUS).all(|cpu| world.running(cpu) != Some(*next)));
         world.switch(cpu, next)?;
         if let Some(vcpu) = next {
             for _ in 0..dice.below(4) {
@@ -167,7 +172,7 @@ fn run(seed: u64, switches: u32, machine: &MachineShape) -> Result<(), Violation
             1 => {
                 let vcpu = free(&mut dice, &world, guests.len());
                 new_area += 0x1_0000;
-                world.edit(vcpu, &Edit::Move { area: new_area })?;
+                world.edit(vcpu, &Edit::Move { area: new_area, capacity_bytes: None })?;
             }
             2 => {
                 for cpu in 0..CPUS {

@@ -10,8 +10,8 @@ use crate::{Area, Cr4, Exit, Fault, Hardware, NmCause, Processor, Selector, UdCa
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Action {
-    /// Nothing.
-    Nothing,
+    /// Leaves the guest, and asks for nothing.
+    Exit,
     /// Writes a component's registers.
     Write(Component),
     /// Puts a component's registers into their initial configuration, with instructions of the component.
@@ -70,6 +70,9 @@ impl<C: Client> World<C> {
     pub fn act(&mut self, cpu: u16, action: Action) -> Result<(), Violation> {
         let misuse = Violation::Misuse { cpu, what: "the CPU is in no guest" };
         let vcpu = self.running(cpu).ok_or(misuse.clone())?;
+        if action == Action::Exit {
+            return self.exit_and_enter(cpu);
+        }
         let (guest, hardware) = self.guest_and_hardware(vcpu).ok_or(misuse)?;
         if let Some(request) = ask(guest, hardware, action) {
             return self.serve(cpu, &request);
@@ -83,10 +86,30 @@ impl<C: Client> World<C> {
             (Err(Fault::DeviceNotAvailable(cause)), Err(Fault::Exit(Exit::DeviceNotAvailable(intercepted))))
                 if cause == intercepted =>
             {
-                self.exit_and_enter(cpu)
+                self.inject_nm(cpu, vcpu, action, cause)
             }
             (expected, found) => Err(Violation::Outcome { vcpu, action, expected, found }),
         }
+    }
+}
+
+impl<C: Client> World<C> {
+    /// Leaves the guest for an #NM, asks why it was raised, and enters it again.
+    fn inject_nm(&mut self, cpu: u16, vcpu: usize, action: Action, cause: NmCause) -> Result<(), Violation> {
+        self.leave_guest(cpu)?;
+        let is_task_switched = self.guest(vcpu).is_some_and(|guest| guest.is_task_switched);
+        let told = self.client().cause_of_nm(cpu, is_task_switched);
+        let is_right = match (cause, told) {
+            (NmCause::TaskSwitched, NmCause::TaskSwitched) => true,
+            // Earlier ones that the guest has not answered are told as well.
+            (NmCause::Disabled(cause), NmCause::Disabled(told)) => cause.is_subset_of(told),
+            _ => false,
+        };
+        if !is_right {
+            let [expected, found] = [cause, told].map(|cause| Err(Fault::DeviceNotAvailable(cause)));
+            return Err(Violation::Outcome { vcpu, action, expected, found });
+        }
+        self.enter_guest(cpu)
     }
 }
 

@@ -4,7 +4,7 @@ use selfsame_cpuid::Leaves;
 use selfsame_xstate::ComponentSet;
 
 use crate::proof::{GuestShape, Home, MachineShape};
-use crate::{Area, Controls, Cr4, Fault, Machine};
+use crate::{Area, Controls, Cr4, Fault, Machine, NmCause};
 
 /// A vCPU that is to be created.
 #[derive(Clone, Debug)]
@@ -58,6 +58,8 @@ pub enum Edit {
     Move {
         /// Where it is afterwards.
         area: u64,
+        /// How large it is then, if not as before.
+        capacity_bytes: Option<u32>,
     },
 }
 
@@ -79,6 +81,9 @@ pub trait Client: Sized {
 
     /// Returns what goes into a new vCPU's area.
     fn create(&mut self, vcpu: NewVcpu) -> Area;
+
+    /// Takes another shape of a vCPU, which runs nowhere: its policy has changed. The kind stays, and there is room in its area.
+    fn change(&mut self, vcpu: usize, shape: GuestShape);
 
     /// Has a CPU, which is outside of guests, run another vCPU than before; `None` is idle.
     ///
@@ -117,6 +122,10 @@ pub trait Client: Sized {
     ///
     /// The hypervisor's code faulted.
     fn edit(&mut self, machine: &mut Machine, vcpu: usize, edit: &Edit) -> Result<u64, Fault>;
+
+    /// Tells why the vCPU that a CPU runs took an #NM that its hypervisor intercepts, whose CR0.TS is given. Called after
+    /// [`Client::leave`].
+    fn cause_of_nm(&mut self, cpu: u16, is_task_switched: bool) -> NmCause;
 
     /// Gets a CPU, which runs idle, ready for sleep or for firmware: it may lose all its registers.
     ///

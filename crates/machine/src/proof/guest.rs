@@ -96,6 +96,14 @@ impl Guest {
         }
     }
 
+    /// Gives the vCPU another shape, of the same kind.
+    pub(crate) fn set_shape(&mut self, shape: GuestShape, hardware: &Hardware) {
+        if let Some(block) = &mut self.block {
+            block.controls = controls(&shape, hardware.virtualisation());
+        }
+        self.shape = shape;
+    }
+
     /// Returns a value of this guest's that nobody has used yet.
     pub fn fresh(&mut self) -> u64 {
         self.version = self.version.wrapping_add(1);
@@ -191,6 +199,10 @@ fn control_block(shape: &GuestShape, hardware: &Hardware, has_osxsave: bool) -> 
         dr7: DR7_RESET,
         msrs: carried_msrs(virtualisation).iter().map(|_| 0).collect(),
     };
+    ControlBlock { guest: carried.clone(), host: carried, controls: controls(shape, virtualisation) }
+}
+
+fn controls(shape: &GuestShape, virtualisation: Virtualisation) -> Controls {
     let mut passed_through: Vec<u32> = carried_msrs(virtualisation).to_vec();
     passed_through.push(msr::KERNEL_GS_BASE);
     if shape.has_cet {
@@ -202,8 +214,7 @@ fn control_block(shape: &GuestShape, hardware: &Hardware, has_osxsave: bool) -> 
             passed_through.push(msr::XFD);
         }
     }
-    let controls = Controls { passed_through, intercepts_nm: shape.intercepts_nm, ..Controls::default() };
-    ControlBlock { guest: carried.clone(), host: carried, controls }
+    Controls { passed_through, intercepts_nm: shape.intercepts_nm, ..Controls::default() }
 }
 
 impl Processor<'_> {

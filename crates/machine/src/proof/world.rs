@@ -160,6 +160,13 @@ impl<C: Client> World<C> {
         self.guests.get_mut(vcpu)
     }
 
+    /// Gives a guest, which runs nowhere, another shape: its policy has changed. The kind stays.
+    pub fn set_shape(&mut self, vcpu: usize, shape: GuestShape) {
+        let Some(guest) = self.guests.get_mut(vcpu) else { return };
+        guest.set_shape(shape, self.machine.hardware());
+        self.client.change(vcpu, shape);
+    }
+
     /// What is one CPU's own.
     #[must_use]
     pub fn home(&self, cpu: u16) -> Option<&Home> {
@@ -179,6 +186,11 @@ impl<C: Client> World<C> {
     ///
     /// The hypervisor's code faulted, or the guest finds something else than its own.
     pub fn switch(&mut self, cpu: u16, next: Option<usize>) -> Result<(), Violation> {
+        self.change(cpu, next)?;
+        self.enter_guest(cpu)
+    }
+
+    fn change(&mut self, cpu: u16, next: Option<usize>) -> Result<(), Violation> {
         if next.is_some_and(|next| self.standings.iter().any(|other| other.vcpu == Some(next)))
             && self.running(cpu) != next
         {
@@ -193,10 +205,20 @@ impl<C: Client> World<C> {
             self.client.switch(&mut self.machine, cpu, next).map_err(|fault| fault_on(cpu, fault))?;
         }
         self.standing(cpu)?.vcpu = next;
-        self.enter_guest(cpu)
+        Ok(())
     }
 
-    /// Takes a CPU out of its guest and back into it.
+    /// Has a CPU run another vCPU than before, but takes it away again before the first instruction of its guest: something
+    /// else is to run. The next switch comes without an entry in between.
+    ///
+    /// # Errors
+    ///
+    /// As [`World::switch`].
+    pub fn switch_without_entry(&mut self, cpu: u16, next: usize) -> Result<(), Violation> {
+        self.change(cpu, Some(next))
+    }
+
+    /// Takes a CPU out of its guest and back into it. Afterwards the CPU's ledger has what both ways did.
     ///
     /// # Errors
     ///
@@ -251,8 +273,9 @@ impl<C: Client> World<C> {
                     area.contents.mxcsr = guest.contents.mxcsr;
                 }
             }
-            Edit::Move { area: new } => {
-                if let Some(image) = memory.remove_area(area) {
+            Edit::Move { area: new, capacity_bytes } => {
+                if let Some(mut image) = memory.remove_area(area) {
+                    image.capacity_bytes = capacity_bytes.unwrap_or(image.capacity_bytes);
                     memory.insert_area(new, image);
                 }
             }
@@ -296,7 +319,7 @@ impl<C: Client> World<C> {
         self.client.bring_up(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))
     }
 
-    fn leave_guest(&mut self, cpu: u16) -> Result<(), Violation> {
+    pub(crate) fn leave_guest(&mut self, cpu: u16) -> Result<(), Violation> {
         let Standing { vcpu: Some(vcpu), is_in_guest: true } = *self.standing(cpu)? else { return Ok(()) };
         let (mut processor, block) = self.processor_and_block(cpu, vcpu)?;
         match block {
@@ -309,7 +332,7 @@ impl<C: Client> World<C> {
     }
 
     /// Enters the guest of the vCPU that a CPU runs, if it runs one, and looks at what the guest finds.
-    fn enter_guest(&mut self, cpu: u16) -> Result<(), Violation> {
+    pub(crate) fn enter_guest(&mut self, cpu: u16) -> Result<(), Violation> {
         let Some(vcpu) = self.running(cpu) else { return Ok(()) };
         let host = self.hosts.get(&cpu).cloned();
         let guest = self.guests.get_mut(vcpu).ok_or(Violation::Misuse { cpu, what: "there is no such vCPU" })?;

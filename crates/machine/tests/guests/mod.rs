@@ -5,10 +5,28 @@ mod dice;
 pub use dice::Dice;
 
 use selfsame_machine::proof::{
-    Action, Case, Client, FIRST_GUEST_SELECTOR, GuestKind, Levelling, SaveInstructions, Violation, World,
+    Action, Case, Client, FIRST_GUEST_SELECTOR, GuestKind, GuestShape, Levelling, MachineShape, SaveInstructions,
+    Violation, World,
 };
-use selfsame_machine::{Cr4, Selector, What, msr};
+use selfsame_machine::{Cr4, Selector, Virtualisation, What, msr};
 use selfsame_xstate::{Component, ComponentSet};
+
+/// A machine that has everything.
+pub fn machine() -> MachineShape {
+    MachineShape {
+        virtualisation: Virtualisation::Vmx,
+        save: SaveInstructions::Xsaves,
+        levelling: Levelling::Faulting,
+        has_amx: true,
+        has_cet: true,
+        has_pku: true,
+    }
+}
+
+/// An HVM guest that has everything: number 0 of its domain.
+pub fn hvm(domain: u16) -> GuestShape {
+    GuestShape { has_amx: true, has_cet: true, has_pku: true, ..GuestShape::plain(GuestKind::Hvm, domain, 0) }
+}
 
 /// Which of three rounds of work: they differ in what they leave behind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -1,14 +1,16 @@
 //! The plans of `selfsame-switch`, as a hypervisor would call them.
 
 use selfsame_cpuid::{Leaves, LevellingCapabilities};
-use selfsame_machine::proof::{Client, Edit, GuestKind, Home, MachineShape, NewVcpu, PER_DOMAIN, Request};
-use selfsame_machine::{Area, Controls, Cr4, Fault, Machine, Virtualisation, msr};
-use selfsame_switch::{
-    AreaAddress, CpuId, CpuTables, Cr3, DomainId, Entry, Extended, Frame, GdtPage, GuestXfd, GuestXss, Kind, Own,
-    PerDomainArea, Platform, Register, Registers, Shown, SwitchError, Switcher, Vcpu, VcpuId, VcpuName, Visibility,
-    xss_exiting_bitmap,
+use selfsame_machine::proof::{
+    Client, Edit, GuestKind, GuestShape, Home, MachineShape, NewVcpu, PER_DOMAIN, Request, SaveInstructions,
 };
-use selfsame_xstate::{ComponentSet, Configurations, Format, SaveMethod, Xcr0, Xfd, Xss};
+use selfsame_machine::{Area, Controls, Cr4, Fault, Machine, NmCause, Virtualisation, msr};
+use selfsame_switch::{
+    AreaAddress, CpuId, CpuTables, Cr3, DeviceNotAvailable, DomainId, Entry, Extended, Frame, GdtPage, GuestXfd,
+    GuestXss, Kind, Own, PerDomainArea, Platform, Register, Registers, Shown, SwitchError, Switcher, Vcpu, VcpuId,
+    VcpuName, Visibility, xss_exiting_bitmap,
+};
+use selfsame_xstate::{ComponentSet, Configurations, Xcr0, Xfd, Xss};
 
 /// A hypervisor that uses the plans.
 pub struct Planned {
@@ -22,6 +24,9 @@ pub struct Planned {
     /// Whether VMX guests run under the host's IA32_XSS and a bitmap.
     pub keeps_xss: bool,
 }
+
+#[repr(align(64))]
+struct AreaMemory([u8; 1 << 14]);
 
 struct Guest {
     new: NewVcpu,
@@ -71,32 +76,32 @@ impl Client for Planned {
     }
 
     fn create(&mut self, new: NewVcpu) -> Area {
-        let hardware = self.shape.hardware();
-        let configurations = Configurations::new(hardware.geometry()).unwrap();
-        let states = new.shape.user(&self.shape) | new.shape.supervisor();
-        let area = configurations.area(states, states).unwrap();
-
         let name = VcpuName { domain: DomainId::new(new.shape.domain), vcpu: VcpuId::new(new.shape.vcpu).unwrap() };
         let kind = match new.shape.kind {
             GuestKind::Pv64 => Kind::Pv64,
             GuestKind::Pv32 => Kind::Pv32,
             GuestKind::Hvm => Kind::Hvm,
         };
-        let mut extended = Extended::new(AreaAddress::new(new.area).unwrap());
-        if !new.shape.xfd().is_empty() {
-            extended = extended.with_xfd(GuestXfd::new(!new.shape.writes_xfd));
-        }
-        let cr4 = if configurations.method() == SaveMethod::Fxsave { 0 } else { Cr4::OSXSAVE.0 };
+        let extended = Extended::new(AreaAddress::new(new.area).unwrap());
+        let cr4 = if self.shape.save == SaveInstructions::Fxsave { 0 } else { Cr4::OSXSAVE.0 };
         let mut vcpu = Vcpu::new(name, kind, extended, Cr3::new(new.cr3).unwrap(), Shown::default());
         vcpu.guest_cr4 = cr4;
+        let (shape, area) = (new.shape, self.area_of(&new.shape));
         self.vcpus.push(Guest { new, vcpu, xss: Xss::RESET });
         let number = self.vcpus.len() - 1;
         self.set_xss(number, Xss::RESET);
-        self.show(number);
+        self.change(number, shape);
+        area
+    }
 
-        let size = area.size_bytes();
-        let components = ComponentSet::LEGACY | configurations.supervisor();
-        if area.layout().format() == Format::Compacted { Area::compacted(size, components) } else { Area::new(size) }
+    fn change(&mut self, number: usize, shape: GuestShape) {
+        let guest = &mut self.vcpus[number];
+        guest.new.shape = shape;
+        guest.new.policy = shape.policy(&self.shape);
+        if !shape.xfd().is_empty() {
+            guest.vcpu.extended = guest.vcpu.extended.with_xfd(GuestXfd::new(!shape.writes_xfd));
+        }
+        self.show(number);
     }
 
     fn switch(&mut self, machine: &mut Machine, cpu: u16, next: Option<usize>) -> Result<(), Fault> {
@@ -194,10 +199,20 @@ impl Client for Planned {
         self.take_off(machine, number)?;
         let vcpu = &mut self.vcpus[number].vcpu;
         let old = vcpu.extended.area();
-        if let Edit::Move { area } = *edit {
+        if let Edit::Move { area, .. } = *edit {
             vcpu.extended.move_area(&vcpu.residence, AreaAddress::new(area).unwrap()).unwrap();
         }
         Ok(old.get())
+    }
+
+    fn cause_of_nm(&mut self, cpu: u16, is_task_switched: bool) -> NmCause {
+        let vcpu = &self.vcpus[self.running[usize::from(cpu)].unwrap()].vcpu;
+        let cr0 = 0x33 | u64::from(is_task_switched) << 3;
+        match DeviceNotAvailable::of(cr0, vcpu.extended.xfd()) {
+            DeviceNotAvailable::TaskSwitched => NmCause::TaskSwitched,
+            DeviceNotAvailable::Disabled(components) => NmCause::Disabled(components),
+            DeviceNotAvailable::Emulated => NmCause::Disabled(ComponentSet::EMPTY),
+        }
     }
 
     fn quiesce(&mut self, machine: &mut Machine, cpu: u16) -> Result<(), Fault> {
@@ -211,6 +226,18 @@ impl Client for Planned {
 }
 
 impl Planned {
+    /// The area of a vCPU of this shape, with a policy that has all of it, in its initial state.
+    pub fn area_of(&self, shape: &GuestShape) -> Area {
+        let hardware = self.shape.hardware();
+        let configurations = Configurations::new(hardware.geometry()).unwrap();
+        let states = shape.user(&self.shape) | shape.supervisor();
+        let area = configurations.area(states, states).unwrap();
+        let mut memory = Box::new(AreaMemory([0xAA; 1 << 14]));
+        area.init(&mut memory.0).unwrap();
+        let word = |at: usize| u64::from_le_bytes(memory.0[at..at + 8].try_into().unwrap());
+        Area { xstate_bv: word(512), xcomp_bv: word(520), ..Area::new(area.size_bytes()) }
+    }
+
     /// The switcher of a CPU.
     pub fn switcher(&mut self, cpu: u16) -> &mut Switcher<'static> {
         self.switchers[usize::from(cpu)].as_mut().unwrap()
