@@ -8,7 +8,7 @@ use crate::segments::BASES;
 use crate::visibility::MAX_MASKS;
 use crate::{
     AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
-    Platform, Register, RegisterSet, SegmentFault, Selector, Shadow, Vcpu, VcpuName,
+    Platform, Register, RegisterSet, SegmentFault, Selector, Shadow, Vcpu, VcpuName, Visibility,
 };
 
 /// Takes vCPUs on and off one CPU, with the fewest writes that are correct.
@@ -201,6 +201,9 @@ impl<'p> Switcher<'p> {
         let switched = self.put_on_segments(cpu, to);
         self.put_on_breakpoints(cpu, to);
         self.show(cpu, to);
+        if occupancy == Occupancy::Pv && matches!(self.platform.visibility, Visibility::Masks(_)) {
+            self.mask_writes.switches += 1;
+        }
         self.separate_predictions(cpu);
         Ok(switched)
     }

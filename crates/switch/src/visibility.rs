@@ -236,7 +236,6 @@ impl Switcher<'_> {
             }
             // CPUID of an HVM guest exits: masks matter to PV guests only.
             Visibility::Masks(masks) if to.kind() != Kind::Hvm => {
-                self.mask_writes.switches += 1;
                 let values = to.shown.masks.into_iter().zip(&mut self.shadows.cpuid_masks);
                 for (mask, (value, shadow)) in masks.into_iter().zip(values) {
                     let Some(Mask { msr, .. }) = mask else { continue };
