@@ -32,8 +32,12 @@ impl Switcher<'_> {
             GuestXss::Own(xss) if is_hvm => xss,
             GuestXss::Own(_) | GuestXss::Hosts => self.platform.xss,
         };
+        let image = match load {
+            Some(_) => extended.needed_by_image(self.platform.xcr0.components()),
+            None => ComponentSet::EMPTY,
+        };
         let mut entry = Entry {
-            step: self.step(save, load, Some(extended.xcr0()), xss),
+            step: self.step(save, load, image, Some(extended.xcr0()), xss),
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
             ..Entry::default()
         };
@@ -64,6 +68,7 @@ impl Switcher<'_> {
     /// Refuses a vCPU that is not on this CPU.
     pub fn exited(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
         self.check_current(Some(vcpu))?;
+        vcpu.extended.loaded();
         self.clear_task_switched(cpu);
         if vcpu.kind() == Kind::Hvm
             && let Some(guest) = vcpu.extended.xfd_mut()
@@ -97,7 +102,7 @@ impl Switcher<'_> {
     pub(crate) fn save_owner(&mut self) -> Entry {
         let leaving = self.owner.take();
         Entry {
-            step: self.step(leaving, None, None, self.platform.xss),
+            step: self.step(leaving, None, ComponentSet::EMPTY, None, self.platform.xss),
             releases: leaving.map(|owner| owner.name),
             pl0_ssp: self.own_pl0_ssp(),
             ..Entry::default()
@@ -112,17 +117,18 @@ impl Switcher<'_> {
 
     /// Plans a move of extended state, `None` if nothing is to be done.
     ///
-    /// XCR0 is written before it only if the masks need more than it has. If the arriving vCPU's own value has enough, that
+    /// XCR0 is written before it only if the masks or the image need more than it has. If the arriving vCPU's own value has enough, that
     /// one is written, and nothing after. XSS is written before only if the masks need more than the leaving vCPU's.
     fn step(
         &mut self,
         save: Option<StateOwner>,
         load: Option<StateOwner>,
+        image: ComponentSet,
         xcr0: Option<Xcr0>,
         xss: Xss,
     ) -> Option<XstateStep> {
         let mask = |owner: Option<StateOwner>| owner.map_or(ComponentSet::EMPTY, |owner| owner.mask);
-        let needed = mask(save) | mask(load);
+        let needed = mask(save) | mask(load) | image;
         let mut step = XstateStep {
             method: self.platform.method,
             clears_fp_pointers: !self.platform.loads_fp_pointers && load.is_some(),

@@ -9,6 +9,8 @@ use crate::{AreaAddress, Kind};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Extended {
     area: AreaAddress,
+    /// Whether software has laid out the image in the area, and the CPU has not saved over it yet.
+    is_laid_out_by_software: bool,
     xcr0: Xcr0,
     accumulated: AccumulatedXcr0,
     /// What the guest reaches without XCR0 having it.
@@ -70,6 +72,7 @@ impl Extended {
     pub const fn new(area: AreaAddress) -> Self {
         Self {
             area,
+            is_laid_out_by_software: true,
             xcr0: Xcr0::RESET,
             accumulated: AccumulatedXcr0::START,
             ungated: ComponentSet::EMPTY,
@@ -169,7 +172,22 @@ impl Extended {
             return Err(StillResident { cpu });
         }
         self.area = area;
+        self.is_laid_out_by_software = true;
         Ok(())
+    }
+
+    /// Returns what XCR0 has to have for the load of the image, beside what is loaded, on a platform that has `all`.
+    ///
+    /// XRSTORS raises #GP if XCOMP_BV names more than XCR0 and IA32_XSS have (SDM vol. 1, 13.12), whatever is in use and
+    /// whatever the mask is. What the CPU saved names what was saved, and that is loaded; what software laid out may name all
+    /// that the area has room for.
+    pub(crate) const fn needed_by_image(&self, all: ComponentSet) -> ComponentSet {
+        if self.is_laid_out_by_software { all } else { ComponentSet::EMPTY }
+    }
+
+    /// Takes that the state is in registers: before it is loaded again, the CPU saves it.
+    pub(crate) const fn loaded(&mut self) {
+        self.is_laid_out_by_software = false;
     }
 
     /// Returns what is saved and loaded for a vCPU of this kind on a host with these supervisor components.
