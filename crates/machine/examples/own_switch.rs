@@ -6,6 +6,8 @@
 //! The switch code here is the simplest that is correct: it writes everything on every switch, and keeps no state in registers
 //! while a CPU is idle.
 
+#![expect(clippy::unwrap_used, reason = "a CPU and a vCPU that the world names are there")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -15,13 +17,15 @@ use selfsame_machine::proof::{
     Request, SaveInstructions, World, gdt_of, ldt_of, owned_msrs,
 };
 use selfsame_machine::{
-    Area, Controls, Cr4, Fault, Machine, NmCause, Owner, PAGE_BYTES, Processor, Selector, Space, TableRegister, Tag,
-    Virtualisation, msr,
+    Area, Controls, Cr4, Fault, Hardware, Machine, NmCause, Owner, PAGE_BYTES, Processor, Selector, Space,
+    TableRegister, Tag, Virtualisation, msr,
 };
 use selfsame_xstate::{Component, ComponentSet};
 
 /// Room for every component of any machine of the proof.
 const AREA_BYTES: u32 = 1 << 14;
+/// DR6 when nothing has happened.
+const DR6_RESET: u64 = 0xFFFF_0FF0;
 /// DR7 with all breakpoints off.
 const DR7_OFF: u64 = 0x400;
 /// CPUID leaf 1, ECX.
@@ -41,6 +45,7 @@ struct Vcpu {
     selectors: [u16; 4],
     breakpoints: [u64; 4],
     breakpoint_masks: [u64; 4],
+    dr6: u64,
     dr7: u64,
     ldt_descriptors: u16,
 }
@@ -52,8 +57,9 @@ impl Vcpu {
 }
 
 /// Switch code that writes everything on every switch.
-pub struct WritesEverything {
+pub(crate) struct WritesEverything {
     shape: MachineShape,
+    hardware: Hardware,
     homes: Vec<Home>,
     vcpus: Vec<Vcpu>,
     running: Vec<Option<usize>>,
@@ -61,7 +67,13 @@ pub struct WritesEverything {
 
 impl Client for WritesEverything {
     fn new(shape: &MachineShape, homes: &[Home]) -> Self {
-        Self { shape: *shape, homes: homes.to_vec(), vcpus: Vec::new(), running: vec![None; homes.len()] }
+        Self {
+            shape: *shape,
+            hardware: shape.hardware(),
+            homes: homes.to_vec(),
+            vcpus: Vec::new(),
+            running: vec![None; homes.len()],
+        }
     }
 
     fn bring_up(&mut self, machine: &mut Machine, cpu: u16) -> Result<(), Fault> {
@@ -73,7 +85,7 @@ impl Client for WritesEverything {
     }
 
     fn create(&mut self, new: NewVcpu) -> Area {
-        let all = self.shape.hardware().geometry().components();
+        let all = self.hardware.geometry().components();
         let has_xsave = self.shape.save != SaveInstructions::Fxsave;
         let owned = owned_msrs(new.shape.kind, self.shape.virtualisation);
         self.vcpus.push(Vcpu {
@@ -88,6 +100,7 @@ impl Client for WritesEverything {
             selectors: [0; 4],
             breakpoints: [0; 4],
             breakpoint_masks: [0; 4],
+            dr6: DR6_RESET,
             dr7: DR7_OFF,
             ldt_descriptors: 0,
             new,
@@ -188,7 +201,7 @@ impl Client for WritesEverything {
 impl WritesEverything {
     /// Everything but what the vCPU does not own: the shadow stacks of ring 0 under PV are this CPU's hypervisor's.
     fn mask(&self, vcpu: &Vcpu) -> u64 {
-        let all = self.shape.hardware().geometry().components();
+        let all = self.hardware.geometry().components();
         if vcpu.is_pv() { all.without(Component::CET_S).bits() } else { all.bits() }
     }
 
@@ -202,6 +215,7 @@ impl WritesEverything {
         }
         let vcpu = &mut self.vcpus[number];
         vcpu.breakpoints = cpu.registers().breakpoints;
+        vcpu.dr6 = cpu.registers().dr6;
         if vcpu.is_pv() {
             vcpu.selectors = cpu.registers().selectors;
             for index in [msr::FS_BASE, msr::GS_BASE] {
@@ -219,7 +233,7 @@ impl WritesEverything {
         cpu.wrmsr(msr::PRED_CMD, 1)?;
 
         self.widen(cpu)?;
-        if self.shape.hardware().keeps_fp_error_pointers() {
+        if self.hardware.keeps_fp_error_pointers() {
             cpu.replace_fp_pointers(Tag::new(Owner::Cpu(home.cpu), 0).bits())?;
         }
         match self.shape.save {
@@ -235,9 +249,9 @@ impl WritesEverything {
         }
 
         if vcpu.is_pv() {
-            self.load_pv(cpu, vcpu, home)?
+            self.load_pv(cpu, vcpu, home)?;
         } else {
-            load_hvm(cpu, home)?
+            load_hvm(cpu, home)?;
         }
         for (&index, &value) in &vcpu.msrs {
             if cpu.msr(index).is_ok() {
@@ -301,6 +315,7 @@ impl WritesEverything {
                 cpu.wrmsr(index, mask)?;
             }
         }
+        cpu.set_debug_register(6, vcpu.dr6)?;
         // VM entry loads an HVM guest's DR7.
         if vcpu.is_pv() { cpu.set_debug_register(7, vcpu.dr7) } else { Ok(()) }
     }
@@ -309,12 +324,12 @@ impl WritesEverything {
     fn show(&self, cpu: &mut Processor<'_>, vcpu: &Vcpu) -> Result<(), Fault> {
         match self.shape.levelling {
             Levelling::Faulting => {
-                let control = self.shape.hardware().faulting().unwrap();
+                let control = self.hardware.faulting().unwrap();
                 let rest = cpu.rdmsr(control.index)? & !(1 << control.bit);
                 cpu.wrmsr(control.index, rest | u64::from(vcpu.is_pv()) << control.bit)
             }
             Levelling::Masks => {
-                for mask in self.shape.hardware().masks() {
+                for mask in self.hardware.masks() {
                     let shown = |word: selfsame_cpuid::Word| {
                         let WordSource::Cpuid { leaf, register, .. } = word.source() else { unreachable!() };
                         let is_dynamic = leaf == 1 && register == Register::Ecx && vcpu.cr4.contains(Cr4::OSXSAVE);
@@ -332,7 +347,7 @@ impl WritesEverything {
 
     /// Enables everything, so that everything can be saved and loaded.
     fn widen(&self, cpu: &mut Processor<'_>) -> Result<(), Fault> {
-        let hardware = self.shape.hardware();
+        let hardware = &self.hardware;
         if self.shape.save != SaveInstructions::Fxsave {
             cpu.xsetbv(0, hardware.user().bits())?;
         }

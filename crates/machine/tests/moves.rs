@@ -1,4 +1,5 @@
 //! Moves of vCPUs and of their save areas, and the translations that outlive them.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod guests;
 mod planned;

@@ -1,4 +1,5 @@
 //! Random switches with random work of the guests in between: what no table of cases thinks of.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helpers fail by panicking")]
 
 mod guests;
 mod planned;
@@ -50,7 +51,7 @@ fn guests(dice: &mut Dice, machine: &MachineShape) -> Vec<GuestShape> {
     let shape = |dice: &mut Dice, (domain, vcpu), kind: GuestKind| {
         let is_hvm = kind == GuestKind::Hvm;
         GuestShape {
-            pcid: dice.below(3) as u16,
+            pcid: dice.below(3),
             has_amx: machine.has_amx && dice.flip(),
             has_cet: machine.has_cet && is_hvm && dice.flip(),
             has_pku: machine.has_pku && is_hvm && dice.flip(),
@@ -89,13 +90,13 @@ fn action(dice: &mut Dice, machine: &MachineShape, shape: &GuestShape) -> Action
         11 => Action::Msr(owned(dice, shape)),
         12 if shape.kind != GuestKind::Pv32 => Action::Base(if dice.flip() { Selector::Fs } else { Selector::Gs }),
         13 if is_pv => {
-            let selector = if dice.flip() { FIRST_GUEST_SELECTOR + 8 * dice.below(4) as u16 } else { 0 };
+            let selector = if dice.flip() { FIRST_GUEST_SELECTOR + 8 * dice.below(4) } else { 0 };
             Action::Select(*dice.one_of(&Selector::ALL), selector)
         }
         14 => Action::TaskSwitched(dice.below(4) == 0),
         15 => Action::Cr4(cr4(dice, machine, shape)),
         16 => Action::Breakpoints { are_on: dice.flip() },
-        17 if is_pv => Action::Ldt(dice.below(4) as u16 * 100),
+        17 if is_pv => Action::Ldt(dice.below(4) * 100),
         18 => Action::SaveAndRestore,
         _ => Action::Exit,
     }
@@ -150,7 +151,7 @@ fn run(seed: u64, switches: u32, machine: &MachineShape) -> Result<(), Violation
     let mut new_area = 0xFFFF_A000_0000_0000;
 
     for _ in 0..switches {
-        let cpu = dice.below(CPUS.into()) as u16;
+        let cpu = dice.below(CPUS);
         let next = if dice.below(4) == 0 { None } else { Some(free(&mut dice, &world, guests.len())) };
         if dice.below(8) == 0 {
             let passing = free(&mut dice, &world, guests.len());

@@ -1,11 +1,11 @@
 //! Seeded random numbers.
 
 /// A SplitMix64 generator: the same seed throws the same dice on every machine.
-pub struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
     /// Dice with a seed.
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -17,17 +17,17 @@ impl Dice {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
+    pub(crate) fn below(&mut self, end: u16) -> u16 {
+        u16::try_from(self.next() % u64::from(end)).unwrap()
     }
 
     /// Heads or tails.
-    pub fn flip(&mut self) -> bool {
+    pub(crate) fn flip(&mut self) -> bool {
         self.below(2) == 1
     }
 
     /// One of several.
-    pub fn one_of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
-        &all[usize::try_from(self.below(all.len() as u64)).unwrap()]
+    pub(crate) fn one_of<'t, T>(&mut self, all: &'t [T]) -> &'t T {
+        &all[usize::from(self.below(all.len().try_into().unwrap()))]
     }
 }

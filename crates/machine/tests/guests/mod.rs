@@ -1,8 +1,10 @@
 //! What the guests of the proofs do, and how much a switch may cost.
+#![allow(dead_code, unused_imports, reason = "every test file uses some of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the failure of the test that calls it")]
 
 mod dice;
 
-pub use dice::Dice;
+pub(crate) use dice::Dice;
 
 use selfsame_machine::proof::{
     Action, Case, Client, FIRST_GUEST_SELECTOR, GuestKind, GuestShape, Levelling, MachineShape, SaveInstructions,
@@ -12,7 +14,7 @@ use selfsame_machine::{Cr4, Selector, Virtualisation, What, msr};
 use selfsame_xstate::{Component, ComponentSet};
 
 /// A machine that has everything.
-pub fn machine() -> MachineShape {
+pub(crate) fn machine() -> MachineShape {
     MachineShape {
         virtualisation: Virtualisation::Vmx,
         save: SaveInstructions::Xsaves,
@@ -24,13 +26,13 @@ pub fn machine() -> MachineShape {
 }
 
 /// An HVM guest that has everything: number 0 of its domain.
-pub fn hvm(domain: u16) -> GuestShape {
+pub(crate) fn hvm(domain: u16) -> GuestShape {
     GuestShape { has_amx: true, has_cet: true, has_pku: true, ..GuestShape::plain(GuestKind::Hvm, domain, 0) }
 }
 
 /// Which of three rounds of work: they differ in what they leave behind.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Round {
+pub(crate) enum Round {
     /// Everything is enabled and in use.
     First,
     /// What may be off is off, and what may be initial is.
@@ -40,7 +42,7 @@ pub enum Round {
 }
 
 /// Has the guest that a CPU is in use all it has. Does nothing in idle.
-pub fn work<C: Client>(world: &mut World<C>, cpu: u16, round: Round) -> Result<(), Violation> {
+pub(crate) fn work<C: Client>(world: &mut World<C>, cpu: u16, round: Round) -> Result<(), Violation> {
     let Some(vcpu) = world.running(cpu) else { return Ok(()) };
     let machine = *world.shape();
     let shape = world.guest(vcpu).unwrap().shape;
@@ -127,7 +129,7 @@ fn work_pv<C: Client>(world: &mut World<C>, cpu: u16, round: Round, osxsave: Cr4
 }
 
 /// What one switch cost, to be held against what it may.
-pub struct Bounds<'c> {
+pub(crate) struct Bounds<'c> {
     case: &'c Case,
     is_equal_policy: bool,
     events: Vec<selfsame_machine::Event>,
@@ -135,7 +137,7 @@ pub struct Bounds<'c> {
 
 impl<'c> Bounds<'c> {
     /// Takes the switch that CPU 0 has just done.
-    pub fn of<C: Client>(world: &mut World<C>, case: &'c Case) -> Self {
+    pub(crate) fn of<C: Client>(world: &mut World<C>, case: &'c Case) -> Self {
         let has_osxsave =
             |vcpu: usize, world: &World<C>| world.guest(vcpu).is_some_and(|g| g.cr4.contains(Cr4::OSXSAVE));
         let is_equal_policy = match (case.leaving(), case.arriving()) {
@@ -152,7 +154,7 @@ impl<'c> Bounds<'c> {
     }
 
     /// Asserts every bound.
-    pub fn check(&self) {
+    pub(crate) fn check(&self) {
         let Self { case, events, .. } = self;
         let xss: Vec<(u64, u64)> = events
             .iter()
@@ -163,7 +165,7 @@ impl<'c> Bounds<'c> {
         match *xss {
             [] | [_] => {}
             [(before, up), (from, down)] => {
-                assert!(before & !up == 0 && from == up && down & !up == 0, "{case:?}: {xss:x?}")
+                assert!(before & !up == 0 && from == up && down & !up == 0, "{case:?}: {xss:x?}");
             }
             _ => panic!("{case:?}: {} writes of IA32_XSS", xss.len()),
         }

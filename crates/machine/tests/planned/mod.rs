@@ -1,4 +1,6 @@
 //! The plans of `selfsame-switch`, as a hypervisor would call them.
+#![allow(dead_code, unused_imports, reason = "every test file uses some of it")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the failure of the test that calls it")]
 
 use selfsame_cpuid::{Leaves, LevellingCapabilities};
 use selfsame_machine::proof::{
@@ -13,7 +15,7 @@ use selfsame_switch::{
 use selfsame_xstate::{ComponentSet, Configurations, Xcr0, Xfd, Xss};
 
 /// A hypervisor that uses the plans.
-pub struct Planned {
+pub(crate) struct Planned {
     shape: MachineShape,
     raw: Leaves,
     platform: &'static Platform,
@@ -22,7 +24,7 @@ pub struct Planned {
     vcpus: Vec<Guest>,
     running: Vec<Option<usize>>,
     /// Whether VMX guests run under the host's IA32_XSS and a bitmap.
-    pub keeps_xss: bool,
+    pub(crate) keeps_xss: bool,
 }
 
 #[repr(align(64))]
@@ -227,7 +229,7 @@ impl Client for Planned {
 
 impl Planned {
     /// The area of a vCPU of this shape, with a policy that has all of it, in its initial state.
-    pub fn area_of(&self, shape: &GuestShape) -> Area {
+    pub(crate) fn area_of(&self, shape: &GuestShape) -> Area {
         let hardware = self.shape.hardware();
         let configurations = Configurations::new(hardware.geometry()).unwrap();
         let states = shape.user(&self.shape) | shape.supervisor();
@@ -239,12 +241,12 @@ impl Planned {
     }
 
     /// The switcher of a CPU.
-    pub fn switcher(&mut self, cpu: u16) -> &mut Switcher<'static> {
+    pub(crate) fn switcher(&mut self, cpu: u16) -> &mut Switcher<'static> {
         self.switchers[usize::from(cpu)].as_mut().unwrap()
     }
 
     /// A vCPU's record.
-    pub fn vcpu(&mut self, number: usize) -> &mut Vcpu {
+    pub(crate) fn vcpu(&mut self, number: usize) -> &mut Vcpu {
         &mut self.vcpus[number].vcpu
     }
 
@@ -262,7 +264,7 @@ impl Planned {
     }
 
     /// Takes a vCPU off the CPU that it is on, if it is on one.
-    pub fn take_off(&mut self, machine: &mut Machine, number: usize) -> Result<(), Fault> {
+    pub(crate) fn take_off(&mut self, machine: &mut Machine, number: usize) -> Result<(), Fault> {
         let Some(cpu) = self.vcpus[number].vcpu.residence.cpu().map(CpuId::number) else { return Ok(()) };
         let switcher = self.switchers[usize::from(cpu)].as_mut().unwrap();
         let entry = switcher.flush(&mut machine.on(cpu).unwrap(), &mut self.vcpus[number].vcpu).unwrap();
