@@ -6,7 +6,8 @@ use crate::switcher::{StateOwner, SwitchError, Switcher};
 use crate::{Cpu, Entry, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
 
 impl Switcher<'_> {
-    /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed.
+    /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed, and it stays in the switcher
+    /// until the next entry, for assembly to find.
     ///
     /// Extended state is moved here: if the registers hold another vCPU's, or if the guest enabled components that it never
     /// had. XFD is the host's, zero, until the step has run; the guest's XFD_ERR and XFD go in last.
@@ -14,7 +15,8 @@ impl Switcher<'_> {
     /// # Errors
     ///
     /// Refuses a vCPU that is not on this CPU.
-    pub fn enter(&mut self, vcpu: &Vcpu) -> Result<Entry, SwitchError> {
+    #[inline]
+    pub fn enter(&mut self, vcpu: &Vcpu) -> Result<&Entry, SwitchError> {
         self.check_current(Some(vcpu))?;
         if let Some(current) = &mut self.current {
             current.has_run = true;
@@ -32,8 +34,9 @@ impl Switcher<'_> {
             GuestXss::Own(xss) if is_hvm => xss,
             GuestXss::Own(_) | GuestXss::Hosts => self.platform.xss,
         };
+        let step = self.step(save, load, Some(extended.xcr0()), xss);
         let mut entry = Entry {
-            step: self.step(save, load, Some(extended.xcr0()), xss),
+            step,
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
             ..Entry::default()
         };
@@ -50,7 +53,8 @@ impl Switcher<'_> {
                 self.shadows.has_task_switched.update(true, |_| entry.sets_task_switched = true);
             }
         }
-        Ok(entry)
+        self.entry = entry;
+        Ok(&self.entry)
     }
 
     /// Takes back what the guest leaves in CR0.TS, XFD_ERR and XFD. Called at every exit, before the vCPU's extended state is
@@ -62,6 +66,7 @@ impl Switcher<'_> {
     /// # Errors
     ///
     /// Refuses a vCPU that is not on this CPU.
+    #[inline]
     pub fn exited(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
         self.check_current(Some(vcpu))?;
         self.clear_task_switched(cpu);
@@ -114,6 +119,7 @@ impl Switcher<'_> {
     ///
     /// XCR0 is written before it only if the masks need more than it has. If the arriving vCPU's own value has enough, that
     /// one is written, and nothing after. XSS is written before only if the masks need more than the leaving vCPU's.
+    #[inline]
     fn step(
         &mut self,
         save: Option<StateOwner>,

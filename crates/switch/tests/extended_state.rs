@@ -1,4 +1,5 @@
 //! What is saved and loaded, under which XCR0 and XSS, and what else a step does.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod stage;
 
