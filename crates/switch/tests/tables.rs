@@ -1,5 +1,4 @@
 //! GDT, LDT, page tables: what is loaded when, and that what is loaded is always mapped.
-#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod stage;
 
