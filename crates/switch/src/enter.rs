@@ -3,7 +3,7 @@
 use selfsame_xstate::{ComponentSet, SaveMethod, Xcr0, Xss};
 
 use crate::switcher::{StateOwner, SwitchError, Switcher};
-use crate::{Cpu, Entry, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
+use crate::{Cpu, Entry, Extended, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
 
 impl Switcher<'_> {
     /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed, and it stays in the switcher
@@ -34,7 +34,8 @@ impl Switcher<'_> {
             GuestXss::Own(xss) if is_hvm => xss,
             GuestXss::Own(_) | GuestXss::Hosts => self.platform.xss,
         };
-        let step = self.step(save, load, Some(extended.xcr0()), xss);
+        let image = if load.is_some() { self.components_of_image(extended) } else { ComponentSet::EMPTY };
+        let step = self.step(save, load, image, Some(extended.xcr0()), xss);
         let mut entry = Entry {
             step,
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
@@ -69,6 +70,7 @@ impl Switcher<'_> {
     #[inline]
     pub fn exited(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
         self.check_current(Some(vcpu))?;
+        vcpu.extended.loaded();
         self.clear_task_switched(cpu);
         if vcpu.kind() == Kind::Hvm
             && let Some(guest) = vcpu.extended.xfd_mut()
@@ -102,7 +104,7 @@ impl Switcher<'_> {
     pub(crate) fn save_owner(&mut self) -> Entry {
         let leaving = self.owner.take();
         Entry {
-            step: self.step(leaving, None, None, self.platform.xss),
+            step: self.step(leaving, None, ComponentSet::EMPTY, None, self.platform.xss),
             releases: leaving.map(|owner| owner.name),
             pl0_ssp: self.own_pl0_ssp(),
             ..Entry::default()
@@ -115,20 +117,35 @@ impl Switcher<'_> {
         self.shadows.pl0_ssp.update(own, |_| ()).then_some(own)
     }
 
+    /// Returns what has to be enabled for the load of a vCPU's image, beside what is loaded.
+    ///
+    /// XRSTORS raises #GP if XCOMP_BV names more than XCR0 and IA32_XSS have, whatever is in use and whatever the mask is
+    /// (SDM vol. 1, 13.12). What the CPU saved names what was saved, and no less is loaded; what software laid out may name all
+    /// that the area has room for.
+    const fn components_of_image(&self, extended: &Extended) -> ComponentSet {
+        match self.platform.method {
+            SaveMethod::Xsaves if extended.is_laid_out_by_software() => {
+                self.platform.xcr0.components().union(self.platform.supervisor)
+            }
+            SaveMethod::Xsaves | SaveMethod::Xsave | SaveMethod::Fxsave => ComponentSet::EMPTY,
+        }
+    }
+
     /// Plans a move of extended state, `None` if nothing is to be done.
     ///
-    /// XCR0 is written before it only if the masks need more than it has. If the arriving vCPU's own value has enough, that
-    /// one is written, and nothing after. XSS is written before only if the masks need more than the leaving vCPU's.
+    /// `image` is what the arriving vCPU's image needs beside the masks. XCR0 is written before the move only if it lacks some
+    /// of what is needed; if the arriving vCPU's own value has all of it, that one is written, and nothing after. XSS likewise.
     #[inline]
     fn step(
         &mut self,
         save: Option<StateOwner>,
         load: Option<StateOwner>,
+        image: ComponentSet,
         xcr0: Option<Xcr0>,
         xss: Xss,
     ) -> Option<XstateStep> {
         let mask = |owner: Option<StateOwner>| owner.map_or(ComponentSet::EMPTY, |owner| owner.mask);
-        let needed = mask(save) | mask(load);
+        let needed = mask(save) | mask(load) | image;
         let mut step = XstateStep {
             method: self.platform.method,
             clears_fp_pointers: !self.platform.loads_fp_pointers && load.is_some(),

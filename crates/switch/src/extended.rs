@@ -9,6 +9,8 @@ use crate::{AreaAddress, Kind};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Extended {
     area: AreaAddress,
+    /// Whether software has laid out the image in the area, and the CPU has not loaded it yet.
+    is_laid_out_by_software: bool,
     xcr0: Xcr0,
     accumulated: AccumulatedXcr0,
     /// What the guest reaches without XCR0 having it.
@@ -70,6 +72,7 @@ impl Extended {
     pub const fn new(area: AreaAddress) -> Self {
         Self {
             area,
+            is_laid_out_by_software: true,
             xcr0: Xcr0::RESET,
             accumulated: AccumulatedXcr0::START,
             ungated: ComponentSet::EMPTY,
@@ -155,9 +158,10 @@ impl Extended {
         self.ungated = self.ungated.union(ComponentSet::MPX);
     }
 
-    /// Takes the area's new place, after its state has been moved there.
+    /// Takes the area's new place, after its state has been moved there; or the same place, after software has edited the
+    /// image that is there.
     ///
-    /// This, and any change that software makes to the state in the area, is for vCPUs that are on no CPU: what XSAVES
+    /// Either is for vCPUs that are on no CPU: what XSAVES
     /// believes of memory it has loaded from would not be true any more, and it would leave parts of it unwritten
     /// (SDM vol. 1, 13.6: the modified optimisation).
     ///
@@ -169,7 +173,18 @@ impl Extended {
             return Err(StillResident { cpu });
         }
         self.area = area;
+        self.is_laid_out_by_software = true;
         Ok(())
+    }
+
+    /// Tells whether software has laid out the image in the area, and the CPU has not loaded it yet.
+    pub(crate) const fn is_laid_out_by_software(&self) -> bool {
+        self.is_laid_out_by_software
+    }
+
+    /// Takes that the image has been loaded: the CPU saves over it before it is loaded again.
+    pub(crate) const fn loaded(&mut self) {
+        self.is_laid_out_by_software = false;
     }
 
     /// Returns what is saved and loaded for a vCPU of this kind on a host with these supervisor components.

@@ -127,6 +127,7 @@ fn at_most_two_xsetbv_for_every_pair_of_values() {
                     stage.xsetbv(a, from);
                     stage.xsetbv(b, to_ever);
                     stage.xsetbv(b, to);
+                    stage.run(0, b);
                     stage.run(0, a);
                     let operations = stage.run(0, b);
                     let written = xsetbvs(&operations);
@@ -141,6 +142,35 @@ fn at_most_two_xsetbv_for_every_pair_of_values() {
         }
     }
     assert!(two > 0);
+}
+
+/// An area that software laid out may name in XCOMP_BV what XCR0 does not have, and XRSTORS would refuse it.
+#[test]
+fn what_software_laid_out_is_loaded_under_all_that_the_host_has() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let a = stage.add(Kind::Pv64, 1, 0);
+    stage.xsetbv(a, 0x3);
+    assert_eq!(xsetbvs(&stage.run(0, a)), [0x6_02E7, 0x3]);
+    stage.flush(0, a);
+    assert_eq!(xsetbvs(&stage.run(1, a)), [0x3], "what the CPU saved names no more than was saved");
+    stage.flush(1, a);
+    let vcpu = &mut stage.vcpus[a];
+    vcpu.extended.move_area(&vcpu.residence, AreaAddress::new(0x40_0000).unwrap()).unwrap();
+    assert_eq!(xsetbvs(&stage.run(0, a)), [0x6_02E7, 0x3]);
+}
+
+#[test]
+fn an_image_that_names_shadow_stacks_is_loaded_under_an_xss_that_has_them() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let (hvm, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    guest_xss(&mut stage, hvm, PASID | CET_U);
+    stage.run(1, hvm);
+    stage.flush(1, hvm);
+    stage.run(0, hvm);
+    let operations = stage.run(0, pv);
+    let is_xss = |operation: &Operation| matches!(operation, Operation::Wrmsr(write) if write.msr() == Msr::Xss);
+    let is_load = |operation: &Operation| matches!(operation, Operation::Load(..));
+    assert!(position(&operations, is_xss) < position(&operations, is_load), "software laid pv's area out with CET_S");
 }
 
 #[test]

@@ -179,6 +179,8 @@ fn guests_enable_18_19_or_both_and_disable_them_one_by_one() {
         guest.write_xfd_err(wrmsr_xfd_err(disabled, writes, &geometry).unwrap());
         stage.give_xfd(vcpu, guest);
         stage.xsetbv(vcpu, 0x7 | states);
+        stage.run(1, vcpu);
+        stage.flush(1, vcpu);
         stage.switch(0, vcpu);
         let entered = stage.enter(0, vcpu);
         assert_eq!(
