@@ -3,10 +3,11 @@
 use selfsame_xstate::{ComponentSet, SaveMethod, Xcr0, Xss};
 
 use crate::switcher::{StateOwner, SwitchError, Switcher};
-use crate::{Cpu, Entry, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
+use crate::{Cpu, Entry, Extended, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
 
 impl Switcher<'_> {
-    /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed.
+    /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed, and it stays in the switcher
+    /// until the next entry, for assembly to find.
     ///
     /// Extended state is moved here: if the registers hold another vCPU's, or if the guest enabled components that it never
     /// had. XFD is the host's, zero, until the step has run; the guest's XFD_ERR and XFD go in last.
@@ -14,7 +15,8 @@ impl Switcher<'_> {
     /// # Errors
     ///
     /// Refuses a vCPU that is not on this CPU.
-    pub fn enter(&mut self, vcpu: &Vcpu) -> Result<Entry, SwitchError> {
+    #[inline]
+    pub fn enter(&mut self, vcpu: &Vcpu) -> Result<&Entry, SwitchError> {
         self.check_current(Some(vcpu))?;
         if let Some(current) = &mut self.current {
             current.has_run = true;
@@ -32,12 +34,10 @@ impl Switcher<'_> {
             GuestXss::Own(xss) if is_hvm => xss,
             GuestXss::Own(_) | GuestXss::Hosts => self.platform.xss,
         };
-        let image = match load {
-            Some(_) => extended.needed_by_image(self.platform.xcr0.components()),
-            None => ComponentSet::EMPTY,
-        };
+        let image = if load.is_some() { self.components_of_image(extended) } else { ComponentSet::EMPTY };
+        let step = self.step(save, load, image, Some(extended.xcr0()), xss);
         let mut entry = Entry {
-            step: self.step(save, load, image, Some(extended.xcr0()), xss),
+            step,
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
             ..Entry::default()
         };
@@ -54,7 +54,8 @@ impl Switcher<'_> {
                 self.shadows.has_task_switched.update(true, |_| entry.sets_task_switched = true);
             }
         }
-        Ok(entry)
+        self.entry = entry;
+        Ok(&self.entry)
     }
 
     /// Takes back what the guest leaves in CR0.TS, XFD_ERR and XFD. Called at every exit, before the vCPU's extended state is
@@ -66,6 +67,7 @@ impl Switcher<'_> {
     /// # Errors
     ///
     /// Refuses a vCPU that is not on this CPU.
+    #[inline]
     pub fn exited(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
         self.check_current(Some(vcpu))?;
         vcpu.extended.loaded();
@@ -115,10 +117,25 @@ impl Switcher<'_> {
         self.shadows.pl0_ssp.update(own, |_| ()).then_some(own)
     }
 
+    /// Returns what has to be enabled for the load of a vCPU's image, beside what is loaded.
+    ///
+    /// XRSTORS raises #GP if XCOMP_BV names more than XCR0 and IA32_XSS have, whatever is in use and whatever the mask is
+    /// (SDM vol. 1, 13.12). What the CPU saved names what was saved, and no less is loaded; what software laid out may name all
+    /// that the area has room for.
+    const fn components_of_image(&self, extended: &Extended) -> ComponentSet {
+        match self.platform.method {
+            SaveMethod::Xsaves if extended.is_laid_out_by_software() => {
+                self.platform.xcr0.components().union(self.platform.supervisor)
+            }
+            SaveMethod::Xsaves | SaveMethod::Xsave | SaveMethod::Fxsave => ComponentSet::EMPTY,
+        }
+    }
+
     /// Plans a move of extended state, `None` if nothing is to be done.
     ///
-    /// XCR0 is written before it only if the masks or the image need more than it has. If the arriving vCPU's own value has enough, that
-    /// one is written, and nothing after. XSS is written before only if the masks need more than the leaving vCPU's.
+    /// `image` is what the arriving vCPU's image needs beside the masks. XCR0 is written before the move only if it lacks some
+    /// of what is needed; if the arriving vCPU's own value has all of it, that one is written, and nothing after. XSS likewise.
+    #[inline]
     fn step(
         &mut self,
         save: Option<StateOwner>,

@@ -9,7 +9,7 @@ use crate::{AreaAddress, Kind};
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Extended {
     area: AreaAddress,
-    /// Whether software has laid out the image in the area, and the CPU has not saved over it yet.
+    /// Whether software has laid out the image in the area, and the CPU has not loaded it yet.
     is_laid_out_by_software: bool,
     xcr0: Xcr0,
     accumulated: AccumulatedXcr0,
@@ -158,9 +158,10 @@ impl Extended {
         self.ungated = self.ungated.union(ComponentSet::MPX);
     }
 
-    /// Takes the area's new place, after its state has been moved there.
+    /// Takes the area's new place, after its state has been moved there; or the same place, after software has edited the
+    /// image that is there.
     ///
-    /// This, and any change that software makes to the state in the area, is for vCPUs that are on no CPU: what XSAVES
+    /// Either is for vCPUs that are on no CPU: what XSAVES
     /// believes of memory it has loaded from would not be true any more, and it would leave parts of it unwritten
     /// (SDM vol. 1, 13.6: the modified optimisation).
     ///
@@ -176,16 +177,12 @@ impl Extended {
         Ok(())
     }
 
-    /// Returns what XCR0 has to have for the load of the image, beside what is loaded, on a platform that has `all`.
-    ///
-    /// XRSTORS raises #GP if XCOMP_BV names more than XCR0 and IA32_XSS have (SDM vol. 1, 13.12), whatever is in use and
-    /// whatever the mask is. What the CPU saved names what was saved, and that is loaded; what software laid out may name all
-    /// that the area has room for.
-    pub(crate) const fn needed_by_image(&self, all: ComponentSet) -> ComponentSet {
-        if self.is_laid_out_by_software { all } else { ComponentSet::EMPTY }
+    /// Tells whether software has laid out the image in the area, and the CPU has not loaded it yet.
+    pub(crate) const fn is_laid_out_by_software(&self) -> bool {
+        self.is_laid_out_by_software
     }
 
-    /// Takes that the state is in registers: before it is loaded again, the CPU saves it.
+    /// Takes that the image has been loaded: the CPU saves over it before it is loaded again.
     pub(crate) const fn loaded(&mut self) {
         self.is_laid_out_by_software = false;
     }

@@ -13,7 +13,7 @@ impl Switcher<'_> {
     /// # Errors
     ///
     /// Refuses a vCPU that is not on this CPU.
-    pub fn flush(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<Entry, SwitchError> {
+    pub fn flush(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<&Entry, SwitchError> {
         let is_current = self.current() == Some(vcpu.name());
         let is_owner = self.owner.is_some_and(|owner| owner.name == vcpu.name());
         if !is_current && !is_owner {
@@ -21,12 +21,14 @@ impl Switcher<'_> {
         }
         if is_current {
             self.leave(cpu, vcpu, self.own.cr4);
+            self.note_exits();
             self.current = None;
             self.take_off_tables(cpu);
             self.turn_breakpoints_off(cpu);
             self.write_own(cpu, Occupancy::Idle);
         }
-        Ok(if is_owner { self.save_owner() } else { Entry::default() })
+        self.entry = if is_owner { self.save_owner() } else { Entry::default() };
+        Ok(&self.entry)
     }
 
     /// Reads back what the guest changed. `next_cr4` is what CR4 will be.
@@ -42,7 +44,7 @@ impl Switcher<'_> {
                 self.take_off_segments(cpu, vcpu, next_cr4);
             }
             Kind::Hvm => {
-                self.note_exit(current.occupancy);
+                self.has_unnoted_exit = true;
                 let live = LIVE[current.occupancy as usize].intersection(self.platform.registers);
                 for register in live.iter() {
                     let value = cpu.read_base(register);
@@ -56,14 +58,20 @@ impl Switcher<'_> {
     }
 
     /// Ends the residence of a vCPU that never came to an entry: nothing of it is on the CPU any more.
+    #[inline]
     fn release_unless_owner(&self, vcpu: &Vcpu) {
         if self.owner.is_none_or(|owner| owner.name != vcpu.name()) {
             vcpu.residence.release();
         }
     }
 
-    /// Notes what the way out of an HVM guest has put into registers.
-    fn note_exit(&mut self, occupancy: Occupancy) {
+    /// Notes what the ways out of HVM guests have put into registers.
+    pub(crate) fn note_exits(&mut self) {
+        if !self.has_unnoted_exit {
+            return;
+        }
+        self.has_unnoted_exit = false;
+        let occupancy = Kind::Hvm.occupancy(self.platform.virtualisation);
         for register in CARRIED[occupancy as usize].intersection(self.platform.registers).iter() {
             self.shadows.registers[register.index()].found(self.own.registers.get(register));
         }

@@ -1,6 +1,6 @@
 //! The model-specific registers that a switch touches.
 
-use selfsame_cpuid::MaskingMsr;
+use selfsame_cpuid::{MASKING_MSRS, MaskingMsr};
 
 use crate::Register;
 
@@ -39,7 +39,7 @@ impl Msr {
     /// assert_eq!(Msr::Switched(Register::Lstar).number(), 0xc000_0082);
     /// ```
     #[must_use]
-    pub const fn number(self) -> u32 {
+    pub fn number(self) -> u32 {
         match self {
             Self::Switched(register) => register.row().number,
             Self::PredCmd => 0x49,
@@ -50,7 +50,7 @@ impl Msr {
             Self::Xss => 0xda0,
             Self::Hwcr => 0xc001_0015,
             Self::DrMask(mask) => mask.number(),
-            Self::CpuidMask(mask) => mask.0.index,
+            Self::CpuidMask(mask) => mask.row().index,
         }
     }
 }
@@ -82,33 +82,20 @@ impl DrMask {
     }
 }
 
-/// A CPUID masking MSR: a row of [`selfsame_cpuid::MASKING_MSRS`].
-#[derive(Clone, Copy, Debug)]
-pub struct CpuidMask(&'static MaskingMsr);
+/// A CPUID masking MSR: a row of [`MASKING_MSRS`].
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct CpuidMask(u8);
 
 impl CpuidMask {
-    pub(crate) const fn new(row: &'static MaskingMsr) -> Self {
-        Self(row)
+    /// Returns every row, in the table's order.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..).zip(&MASKING_MSRS).map(|(at, _)| Self(at))
     }
 
     /// Returns the table's row.
     #[must_use]
-    pub const fn row(self) -> &'static MaskingMsr {
-        self.0
-    }
-}
-
-impl PartialEq for CpuidMask {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.index == other.0.index
-    }
-}
-
-impl Eq for CpuidMask {}
-
-impl core::hash::Hash for CpuidMask {
-    fn hash<H: core::hash::Hasher>(&self, state: &mut H) {
-        self.0.index.hash(state);
+    pub fn row(self) -> &'static MaskingMsr {
+        &MASKING_MSRS[usize::from(self.0)]
     }
 }
 

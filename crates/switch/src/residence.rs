@@ -41,6 +41,7 @@ impl Residence {
     /// # Errors
     ///
     /// Names the CPU that has it.
+    #[inline]
     pub fn claim(&self, cpu: CpuId) -> Result<(), StillResident> {
         let number = u32::from(cpu.number());
         match self.0.compare_exchange(Self::NOWHERE, number, Ordering::Acquire, Ordering::Acquire) {
@@ -51,6 +52,7 @@ impl Residence {
     }
 
     /// Ends the claim. Called when the step that saves the vCPU has run, by who ran it; assembly stores 0xFFFF_FFFF.
+    #[inline]
     pub fn release(&self) {
         self.0.store(Self::NOWHERE, Ordering::Release);
     }

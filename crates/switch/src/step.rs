@@ -1,23 +1,28 @@
 //! The step: the part of a switch that moves extended state, and the last thing before the guest.
 
+use core::num::NonZeroU64;
+
 use selfsame_xstate::{AREA_ALIGN_BYTES, ComponentSet, SaveMethod, Xcr0, Xss};
 
 /// The address of a save area: a multiple of 64, and not zero.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct AreaAddress(u64);
+pub struct AreaAddress(NonZeroU64);
 
 impl AreaAddress {
     /// Takes an address. Whoever executes steps promises that areas are where vCPUs say
     /// ([`Cpu`](crate::Cpu)).
     #[must_use]
     pub const fn new(address: u64) -> Option<Self> {
-        if address != 0 && address.is_multiple_of(AREA_ALIGN_BYTES as u64) { Some(Self(address)) } else { None }
+        match NonZeroU64::new(address) {
+            Some(nonzero) if address.is_multiple_of(AREA_ALIGN_BYTES as u64) => Some(Self(nonzero)),
+            _ => None,
+        }
     }
 
     /// Returns the address.
     #[must_use]
     pub const fn get(self) -> u64 {
-        self.0
+        self.0.get()
     }
 }
 

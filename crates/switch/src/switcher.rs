@@ -7,7 +7,7 @@ use crate::residence::StillResident;
 use crate::segments::BASES;
 use crate::visibility::MAX_MASKS;
 use crate::{
-    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
+    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Entry, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
     Platform, Register, RegisterSet, SegmentFault, Selector, Shadow, Vcpu, VcpuName, Visibility,
 };
 
@@ -30,8 +30,12 @@ pub struct Switcher<'p> {
     pub(crate) shadows: Shadows,
     /// Whose state, but for extended state, is on the CPU.
     pub(crate) current: Option<Current>,
+    /// Whether an HVM guest has exited, and the shadows do not say yet what its exits have put into registers.
+    pub(crate) has_unnoted_exit: bool,
     /// Whose extended state is in the registers. It differs from the former between a switch and the entry after it.
     pub(crate) owner: Option<StateOwner>,
+    /// What the last entry or flush left to do.
+    pub(crate) entry: Entry,
     pub(crate) mask_writes: MaskWrites,
 }
 
@@ -125,7 +129,9 @@ impl<'p> Switcher<'p> {
             own,
             shadows: Shadows::default(),
             current: None,
+            has_unnoted_exit: false,
             owner: None,
+            entry: Entry::default(),
             mask_writes: MaskWrites::default(),
         };
         switcher.write_idle(cpu);
@@ -192,9 +198,16 @@ impl<'p> Switcher<'p> {
         if let Some(from) = from {
             self.leave(cpu, from, cr4);
         }
-        self.current = Some(Current { name: to.name(), occupancy, has_run: false });
+        if occupancy == Occupancy::Pv {
+            // From one HVM guest to the next nothing of it is looked at.
+            self.note_exits();
+        }
+        let before = self.current.replace(Current { name: to.name(), occupancy, has_run: false });
 
-        self.write_own(cpu, occupancy);
+        // While the same kind is on the CPU, nobody touches what is the CPU's own.
+        if before.is_none_or(|before| before.occupancy != occupancy) {
+            self.write_own(cpu, occupancy);
+        }
         self.write_vcpus(cpu, to, VCPUS[occupancy as usize].minus(BASES));
         self.put_on_tables(cpu, to);
         self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));

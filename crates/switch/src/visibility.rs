@@ -3,8 +3,7 @@
 use core::fmt;
 
 use selfsame_cpuid::{
-    Capability, FaultingControl, Leaves, LevellingCapabilities, MASKING_MSRS, MaskMeaning, MaskingMsr, Word,
-    WordSource, feature,
+    Capability, FaultingControl, Leaves, LevellingCapabilities, MaskMeaning, Word, WordSource, feature,
 };
 
 use crate::register::has_feature;
@@ -57,12 +56,9 @@ impl Visibility {
         {
             return Self::Faulting(control);
         }
-        let has_effect = |row: &&MaskingMsr| row.words().all(|word| probed.contains(Capability::Mask(word)));
-        let mut rows = MASKING_MSRS.iter().filter(|row| row.is_expected(raw)).filter(has_effect);
-        let masks = [(); MAX_MASKS].map(|()| {
-            let msr = CpuidMask::new(rows.next()?);
-            Some(Mask { msr, unmasked: unmasked(msr) })
-        });
+        let has_effect = |word| probed.contains(Capability::Mask(word));
+        let mut works = CpuidMask::all().filter(|msr| msr.row().is_expected(raw) && msr.row().words().all(has_effect));
+        let masks = [(); MAX_MASKS].map(|()| works.next().map(|msr| Mask { msr, unmasked: unmasked(msr) }));
         if masks.iter().any(Option::is_some) { Self::Masks(masks) } else { Self::Emulated }
     }
 

@@ -1,4 +1,5 @@
 //! What is saved and loaded, under which XCR0 and XSS, and what else a step does.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod stage;
 
@@ -156,6 +157,20 @@ fn what_software_laid_out_is_loaded_under_all_that_the_host_has() {
     let vcpu = &mut stage.vcpus[a];
     vcpu.extended.move_area(&vcpu.residence, AreaAddress::new(0x40_0000).unwrap()).unwrap();
     assert_eq!(xsetbvs(&stage.run(0, a)), [0x6_02E7, 0x3]);
+}
+
+#[test]
+fn an_image_that_names_shadow_stacks_is_loaded_under_an_xss_that_has_them() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let (hvm, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    guest_xss(&mut stage, hvm, PASID | CET_U);
+    stage.run(1, hvm);
+    stage.flush(1, hvm);
+    stage.run(0, hvm);
+    let operations = stage.run(0, pv);
+    let is_xss = |operation: &Operation| matches!(operation, Operation::Wrmsr(write) if write.msr() == Msr::Xss);
+    let is_load = |operation: &Operation| matches!(operation, Operation::Load(..));
+    assert!(position(&operations, is_xss) < position(&operations, is_load), "software laid pv's area out with CET_S");
 }
 
 #[test]

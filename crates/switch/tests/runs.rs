@@ -1,4 +1,5 @@
 //! Into HVM guests and out of them: XFD, XFD_ERR, CR0.TS, levels of nesting.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod stage;
 

@@ -1,5 +1,6 @@
 //! CPUs that note what is done to them, vCPUs of every kind, and short words for what happens to both.
 #![allow(dead_code, reason = "every test file uses some of it")]
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 use std::cell::RefCell;
 use std::mem;
