@@ -6,6 +6,7 @@
 mod command;
 mod component;
 mod link_check;
+mod mutants;
 mod report;
 mod step;
 mod tier;
@@ -48,6 +49,9 @@ struct TestArgs {
     /// Also runs the tests against other projects' tools
     #[arg(long)]
     tools: bool,
+    /// Also takes every protection of the context switch away, one by one, and looks whether a test notices
+    #[arg(long)]
+    mutants: bool,
     /// Runs only this step; may be given more than once
     #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.iter().map(|step| step.word)))]
     only: Vec<String>,
@@ -59,6 +63,7 @@ impl TestArgs {
             Tier::Emulators => self.emulators,
             Tier::Fuzz => self.fuzz,
             Tier::Tools => self.tools,
+            Tier::Mutants => self.mutants,
         }
     }
 
@@ -92,10 +97,10 @@ fn test(workspace: &Workspace, args: &TestArgs) -> Report {
         }
     }
     for tier in Tier::ALL {
-        let outcome = if args.is_asked_for(tier) {
-            Outcome::Skipped(tier.reason_to_skip().to_owned())
-        } else {
-            Outcome::NotRun(format!("ask with --{}", tier.word()))
+        let outcome = match tier.step() {
+            _ if !args.is_asked_for(tier) => Outcome::NotRun(format!("ask with --{}", tier.word())),
+            Ok(step) => run_step(workspace, step),
+            Err(reason) => Outcome::Skipped(reason.to_owned()),
         };
         report.add(Entry { word: tier.word(), outcome });
     }

@@ -5,6 +5,7 @@ use thiserror::Error;
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
 use crate::link_check::{self, LinkCheckError};
+use crate::mutants::{self, MutantsError};
 use crate::workspace::Workspace;
 
 /// One step.
@@ -19,6 +20,7 @@ pub(crate) struct Step {
 enum Work {
     Cargo(CargoStep),
     LinkCheck,
+    Mutants,
 }
 
 struct CargoStep {
@@ -49,6 +51,8 @@ pub(crate) enum StepError {
     Component(#[from] ComponentError),
     #[error(transparent)]
     LinkCheck(#[from] LinkCheckError),
+    #[error(transparent)]
+    Mutants(#[from] MutantsError),
 }
 
 const NO_EXTRAS: CargoStep = CargoStep { args: &[], tail: &[], env: &[], lock: Lock::Kept, component: None };
@@ -97,6 +101,10 @@ pub(crate) const STEPS: &[Step] = &[
     Step { word: "link-check", claim: "the pure crates need no std", work: Work::LinkCheck },
 ];
 
+/// The step of the tier of mutants.
+pub(crate) static MUTANTS: Step =
+    Step { word: "mutants", claim: "no protection of the context switch can go unnoticed", work: Work::Mutants };
+
 impl Step {
     /// Runs the step; what it does is shown on this terminal.
     ///
@@ -106,6 +114,7 @@ impl Step {
         match &self.work {
             Work::Cargo(step) => step.run(workspace),
             Work::LinkCheck => Ok(link_check::run(workspace)?),
+            Work::Mutants => Ok(mutants::run(workspace)?),
         }
     }
 }

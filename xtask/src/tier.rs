@@ -1,5 +1,7 @@
 //! Tiers: tests beyond the steps, which need more than a Rust toolchain and run when asked for.
 
+use crate::step::{MUTANTS, Step};
+
 /// A group of tests that runs only when its word is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tier {
@@ -9,11 +11,13 @@ pub(crate) enum Tier {
     Fuzz,
     /// Tests against other projects' tools.
     Tools,
+    /// Mutants of the context switch, which the machine's tests have to notice.
+    Mutants,
 }
 
 impl Tier {
     /// Every tier, in the order of the report.
-    pub(crate) const ALL: [Self; 3] = [Self::Emulators, Self::Fuzz, Self::Tools];
+    pub(crate) const ALL: [Self; 4] = [Self::Emulators, Self::Fuzz, Self::Tools, Self::Mutants];
 
     /// The word on the command line and in the report.
     pub(crate) const fn word(self) -> &'static str {
@@ -21,15 +25,17 @@ impl Tier {
             Self::Emulators => "emulators",
             Self::Fuzz => "fuzz",
             Self::Tools => "tools",
+            Self::Mutants => "mutants",
         }
     }
 
-    /// Why the tier is skipped although it was asked for.
-    pub(crate) const fn reason_to_skip(self) -> &'static str {
+    /// The step of the tier, or why there is none: then it is skipped although it was asked for.
+    pub(crate) const fn step(self) -> Result<&'static Step, &'static str> {
         match self {
-            Self::Emulators => "nothing in this tree needs an emulator yet",
-            Self::Fuzz => "nothing in this tree has a fuzzer yet",
-            Self::Tools => "nothing in this tree is compared with another tool yet",
+            Self::Emulators => Err("nothing in this tree needs an emulator yet"),
+            Self::Fuzz => Err("nothing in this tree has a fuzzer yet"),
+            Self::Tools => Err("nothing in this tree is compared with another tool yet"),
+            Self::Mutants => Ok(&MUTANTS),
         }
     }
 }

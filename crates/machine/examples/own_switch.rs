@@ -28,8 +28,12 @@ const AREA_BYTES: u32 = 1 << 14;
 const DR6_RESET: u64 = 0xFFFF_0FF0;
 /// DR7 with all breakpoints off.
 const DR7_OFF: u64 = 0x400;
-/// CPUID leaf 1, ECX.
+/// CPUID leaf 1, ECX: shown as the guest has it in its CR4.
 const OSXSAVE: u32 = 1 << 27;
+/// CPUID leaf 1, ECX and EDX, and 80000001, ECX: shown as the machine has them, for the sake of leaves that no mask covers.
+const X2APIC: u32 = 1 << 21;
+const HTT: u32 = 1 << 28;
+const CMP_LEGACY: u32 = 1 << 1;
 
 /// What is kept of a vCPU while it is not on a CPU.
 struct Vcpu {
@@ -193,8 +197,8 @@ impl Client for WritesEverything {
         if is_task_switched { NmCause::TaskSwitched } else { NmCause::Disabled(vcpu.xfd_err) }
     }
 
-    fn quiesce(&mut self, _: &mut Machine, _: u16) -> Result<(), Fault> {
-        Ok(())
+    fn quiesce(&mut self, machine: &mut Machine, cpu: u16) -> Result<(), Fault> {
+        self.load_idle(&mut machine.on(cpu).unwrap())
     }
 }
 
@@ -302,6 +306,12 @@ impl WritesEverything {
     fn load_idle(&self, cpu: &mut Processor<'_>) -> Result<(), Fault> {
         let home = &self.homes[usize::from(cpu.registers().number)];
         load_hvm(cpu, home)?;
+        for &(index, value) in &home.msrs {
+            cpu.wrmsr(index, value)?;
+        }
+        if let Some(ssp) = home.pl0_ssp {
+            cpu.wrmsr(msr::PL0_SSP, ssp)?;
+        }
         cpu.set_debug_register(7, DR7_OFF)
     }
 
@@ -333,7 +343,14 @@ impl WritesEverything {
                     let shown = |word: selfsame_cpuid::Word| {
                         let WordSource::Cpuid { leaf, register, .. } = word.source() else { unreachable!() };
                         let is_dynamic = leaf == 1 && register == Register::Ecx && vcpu.cr4.contains(Cr4::OSXSAVE);
-                        u64::from(vcpu.new.policy.word(word) | if is_dynamic { OSXSAVE } else { 0 })
+                        let kept = match (leaf, register) {
+                            (1, Register::Ecx) => X2APIC,
+                            (1, Register::Edx) => HTT,
+                            (0x8000_0001, Register::Ecx) => CMP_LEGACY,
+                            _ => 0,
+                        };
+                        let kept = self.hardware.leaves().word(word) & kept;
+                        u64::from(vcpu.new.policy.word(word) | kept | if is_dynamic { OSXSAVE } else { 0 })
                     };
                     let rest = if mask.meaning == MaskMeaning::And { u64::MAX << 32 } else { 0 };
                     let high = mask.high.map_or(rest, |word| shown(word) << 32);

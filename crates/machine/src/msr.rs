@@ -62,7 +62,7 @@ pub const HWCR: u32 = 0xC001_0015;
 pub const DR_ADDRESS_MASKS: [u32; 4] = [0xC001_1027, 0xC001_1019, 0xC001_101A, 0xC001_101B];
 
 /// What HWCR has after RESET: bits that have nothing to do with CPUID faulting, and must stay.
-const HWCR_RESET: u64 = 0x0100_0010;
+pub(crate) const HWCR_RESET: u64 = 0x0100_0010;
 const IBPB: u64 = 1;
 /// AMD's override of leaf 1.
 const LEAF_1_OVERRIDE: u32 = 0xC001_1004;

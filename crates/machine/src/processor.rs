@@ -311,6 +311,11 @@ impl Processor<'_> {
         Ok(())
     }
 
+    /// A breakpoint is hit: the CPU writes DR6, and raises #DB.
+    pub fn hit_breakpoint(&mut self, dr6: u64) {
+        self.cpu.dr6 = dr6;
+    }
+
     /// Reads a component's registers, as the instructions that use them do: XMM by SSE instructions, PKRU by RDPKRU, CET by
     /// RDMSR, and so on.
     ///

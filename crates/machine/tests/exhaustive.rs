@@ -47,6 +47,8 @@ fn transition(case: &Case) -> Result<(), Violation> {
     }
     world.switch(0, None)?;
     world.quiesce(0)?;
+    let hosts = world.machine().hardware().supervisor();
+    assert_eq!(registers(&mut world).xss, hosts, "{case:?}: the host's IA32_XSS");
     let elsewhere = if case.is_same_cpu { 0 } else { 1 };
     for round in [Round::First, Round::Second] {
         world.switch(0, from)?;

@@ -78,7 +78,7 @@ fn action(dice: &mut Dice, machine: &MachineShape, shape: &GuestShape) -> Action
         *dice.one_of(&all)
     };
     let is_pv = shape.kind.is_pv();
-    match dice.below(20) {
+    match dice.below(21) {
         0..=3 => Action::Write(component(dice)),
         4 => Action::Initialise(component(dice)),
         5 => Action::Mxcsr(*dice.one_of(&[0x1F80, 0x1F80, 0x1FA0, 0x9FC0])),
@@ -98,6 +98,7 @@ fn action(dice: &mut Dice, machine: &MachineShape, shape: &GuestShape) -> Action
         16 => Action::Breakpoints { are_on: dice.flip() },
         17 if is_pv => Action::Ldt(dice.below(4) * 100),
         18 => Action::SaveAndRestore,
+        19 => Action::Hit,
         _ => Action::Exit,
     }
 }

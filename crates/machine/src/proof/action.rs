@@ -47,6 +47,8 @@ pub enum Action {
         /// Whether they are on.
         are_on: bool,
     },
+    /// Hits a breakpoint, if it has breakpoints on: the CPU writes DR6. #DB of a PV guest is taken by its hypervisor.
+    Hit,
     /// An LDT with this many descriptors.
     Ldt(u16),
     /// XSAVES or XSAVE of the guest's own, and the restore of it: no register changes, but for components that XFD disables,
@@ -70,8 +72,10 @@ impl<C: Client> World<C> {
     pub fn act(&mut self, cpu: u16, action: Action) -> Result<(), Violation> {
         let misuse = Violation::Misuse { cpu, what: "the CPU is in no guest" };
         let vcpu = self.running(cpu).ok_or(misuse.clone())?;
-        if action == Action::Exit {
-            return self.exit_and_enter(cpu);
+        match action {
+            Action::Exit => return self.exit_and_enter(cpu),
+            Action::Hit => return self.hit(cpu, vcpu),
+            _ => {}
         }
         let (guest, hardware) = self.guest_and_hardware(vcpu).ok_or(misuse)?;
         if let Some(request) = ask(guest, hardware, action) {
@@ -94,6 +98,14 @@ impl<C: Client> World<C> {
 }
 
 impl<C: Client> World<C> {
+    fn hit(&mut self, cpu: u16, vcpu: usize) -> Result<(), Violation> {
+        let Some(guest) = self.guest_mut(vcpu).filter(|guest| guest.has_breakpoints()) else { return Ok(()) };
+        guest.dr6 = guest.fresh_half();
+        let (dr6, is_pv) = (guest.dr6, guest.shape.kind.is_pv());
+        self.on(cpu)?.hit_breakpoint(dr6);
+        if is_pv { self.exit_and_enter(cpu) } else { Ok(()) }
+    }
+
     /// Leaves the guest for an #NM, asks why it was raised, and enters it again.
     fn inject_nm(&mut self, cpu: u16, vcpu: usize, action: Action, cause: NmCause) -> Result<(), Violation> {
         self.leave_guest(cpu)?;

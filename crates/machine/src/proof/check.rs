@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 
-use selfsame_cpuid::{MaskMeaning, Word, WordSource};
+use selfsame_cpuid::{MaskingMsr, Register, Word, WordSource};
 use selfsame_xstate::{Component, ComponentSet};
 
+use crate::processor::DR7_RESET;
 use crate::proof::guest::HYPERVISORS_MSRS;
 use crate::proof::home::{GDT_LIMIT, HYPERVISOR_PAGE, base_of, gdt_of, ldt_of};
 use crate::proof::{Guest, GuestKind, Home, MachineShape};
@@ -86,6 +87,10 @@ impl Processor<'_> {
         self.compare_breakpoints(&mut comparison, guest);
         let others = self.cpu.predictor.iter().filter(|owner| **owner != Owner::Vcpu(guest.number)).count();
         comparison.expect(Item::Predictor, 0, others as u64);
+        if self.has_msr(msr::HWCR) {
+            let rest = self.cpu.msrs.get(msr::HWCR) & !FAULTING_IN_HWCR;
+            comparison.expect(Item::Msr(msr::HWCR), msr::HWCR_RESET, rest);
+        }
         if guest.shape.kind == GuestKind::Hvm {
             comparison.expect(Item::Cpuid(FIRST_WORD), 0, u64::from(self.is_faulting_on()));
         } else {
@@ -93,6 +98,26 @@ impl Processor<'_> {
             self.compare_tables(&mut comparison, guest, home);
             self.compare_segments(&mut comparison, guest);
             self.compare_cpuid(&mut comparison, machine, guest);
+        }
+        comparison.0
+    }
+
+    /// Compares what a CPU holds whose hypervisor says that it holds nothing of any vCPU with what the hypervisor set up.
+    pub(crate) fn idle_differences(&mut self, home: &Home) -> Vec<Difference> {
+        let mut comparison = Comparison::default();
+        comparison.expect(Item::Gdtr, home.default_gdtr().packed(), self.cpu.gdtr.packed());
+        comparison.expect(Item::Ldtr, 0, self.cpu.ldtr.map_or(0, |ldtr| ldtr.base));
+        comparison.expect(Item::Cr3, home.cr3, self.cpu.cr3);
+        comparison.expect(Item::Cr4, home.cr4.0, self.cpu.cr4.0);
+        comparison.expect(Item::TaskSwitched, 0, u64::from(self.cpu.is_task_switched));
+        comparison.expect(Item::Dr7, DR7_RESET, self.cpu.dr7);
+        comparison.expect(Item::Msr(msr::XFD), 0, self.cpu.xfd.bits());
+        comparison.expect(Item::Msr(msr::XFD_ERR), 0, self.cpu.xfd_err.bits());
+        for index in [msr::SPEC_CTRL, msr::PQR_ASSOC] {
+            comparison.expect(Item::Msr(index), home.msr(index), self.cpu.msrs.get(index));
+        }
+        if let Some(ssp) = home.pl0_ssp {
+            comparison.expect(Item::Msr(msr::PL0_SSP), ssp, self.cpu.contents().get(Component::CET_S));
         }
         comparison.0
     }
@@ -231,13 +256,12 @@ impl Processor<'_> {
             return;
         }
         let policy = guest.shape.policy(machine);
-        let words = self.hardware.masks().iter().flat_map(|mask| mask.words().map(move |word| (mask.meaning, word)));
-        let words: Vec<(MaskMeaning, Word)> = words.collect();
-        for (_, word) in words {
+        for word in self.hardware.masks().iter().flat_map(MaskingMsr::words) {
             let WordSource::Cpuid { leaf, subleaf, register } = word.source() else { continue };
             let found = self.cpuid(leaf, subleaf.unwrap_or(0)).map_or(u64::MAX, |answer| answer.get(register).into());
-            let mut expected = policy.word(word);
-            if leaf == 1 && register == selfsame_cpuid::Register::Ecx && guest.cr4.contains(Cr4::OSXSAVE) {
+            let kept = self.hardware.leaves().word(word) & kept_bits(leaf, register);
+            let mut expected = policy.word(word) | kept;
+            if leaf == 1 && register == Register::Ecx && guest.cr4.contains(Cr4::OSXSAVE) {
                 expected |= 1 << 27;
             }
             comparison.expect(Item::Cpuid(word), expected.into(), found);
@@ -245,8 +269,22 @@ impl Processor<'_> {
     }
 }
 
+/// Bits that stay the machine's, because leaves that no mask covers mean something else without them: X2APIC, HTT and
+/// CMP_LEGACY.
+const fn kept_bits(leaf: u32, register: Register) -> u32 {
+    match (leaf, register) {
+        (1, Register::Ecx) => 1 << 21,
+        (1, Register::Edx) => 1 << 28,
+        (0x8000_0001, Register::Ecx) => 1 << 1,
+        _ => 0,
+    }
+}
+
+/// The bit of HWCR that switches CPUID faulting on; the others are nobody's business.
+const FAULTING_IN_HWCR: u64 = 1 << 35;
+
 /// The first word of all: 0.eax.
-const FIRST_WORD: Word = match Word::find(0, 0, selfsame_cpuid::Register::Eax) {
+const FIRST_WORD: Word = match Word::find(0, 0, Register::Eax) {
     Some(word) => word,
     None => unreachable!(),
 };

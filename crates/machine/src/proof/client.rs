@@ -127,7 +127,8 @@ pub trait Client: Sized {
     /// [`Client::leave`].
     fn cause_of_nm(&mut self, cpu: u16, is_task_switched: bool) -> NmCause;
 
-    /// Gets a CPU, which runs idle, ready for sleep or for firmware: it may lose all its registers.
+    /// Gets a CPU, which runs idle, ready for sleep or for firmware: all of vCPUs is in memory afterwards, and the CPU has the
+    /// registers that the hypervisor set up.
     ///
     /// # Errors
     ///

@@ -98,13 +98,21 @@ impl MachineShape {
             (false, Levelling::Masks) => 0x0002_06d7,
             (false, _) => 0x0008_06f8,
         };
-        leaves.set(1, 0, Regs::new(signature, 0, bit(26, has_xsave) | bit(28, has_xsave), 0x0780_0a11))?;
+        leaves.set(
+            1,
+            0,
+            Regs::new(signature, 0, bit(21, true) | bit(26, has_xsave) | bit(28, has_xsave), 0x1780_0a11),
+        )?;
         let feature_ecx = bit(3, self.has_pku) | bit(7, self.has_cet) | bit(22, true) | bit(31, !is_amd);
         let feature_ebx = bit(0, true) | bit(15, !is_amd);
         let feature_edx = bit(24, self.has_amx) | bit(26, !is_amd);
         leaves.set(7, 0, Regs::new(0, feature_ebx, feature_ecx, feature_edx))?;
         leaves.set(0x8000_0000, 0, Regs::new(0x8000_0021, 0, 0, 0))?;
-        leaves.set(0x8000_0001, 0, Regs::new(0, 0, bit(26, is_amd) | bit(0, true), bit(27, true) | bit(29, true)))?;
+        leaves.set(
+            0x8000_0001,
+            0,
+            Regs::new(0, 0, bit(0, true) | bit(1, is_amd) | bit(26, is_amd), bit(27, true) | bit(29, true)),
+        )?;
         let amd_speculation = bit(12, is_amd) | bit(14, is_amd);
         leaves.set(0x8000_0008, 0, Regs::new(0x3030, bit(2, is_amd && has_xsaves) | amd_speculation, 0, 0))?;
         if self.levelling == Levelling::Faulting {
@@ -142,6 +150,12 @@ impl MachineShape {
     }
 }
 
+/// 00000001.ECX, which no guest has.
+const X2APIC: u32 = 1 << 21;
+/// 00000001.EDX, which no guest has.
+const HTT: u32 = 1 << 28;
+/// 80000001.ECX, which no guest has.
+const CMP_LEGACY: u32 = 1 << 1;
 /// 80000001.ECX: the address masks of breakpoints.
 const DBEXT: u32 = 1 << 26;
 
@@ -237,11 +251,12 @@ impl GuestShape {
     pub fn policy(&self, machine: &MachineShape) -> Leaves {
         let Self { has_amx, has_cet, has_pku, .. } = *self;
         let mut leaves = MachineShape { has_amx, has_cet, has_pku, ..*machine }.leaves();
-        if !self.has_dbext {
-            let extended = leaves.get(0x8000_0001, 0);
-            // The leaf is of the model: the line above has set it.
-            let _ = leaves.set(0x8000_0001, 0, Regs { ecx: extended.ecx & !DBEXT, ..extended });
-        }
+        let dbext = if self.has_dbext { 0 } else { DBEXT };
+        let (basic, extended) = (leaves.get(1, 0), leaves.get(0x8000_0001, 0));
+        let basic = Regs { ecx: basic.ecx & !X2APIC, edx: basic.edx & !HTT, ..basic };
+        let extended = Regs { ecx: extended.ecx & !CMP_LEGACY & !dbext, ..extended };
+        // Both leaves are of the model: they have just been read.
+        let _ = leaves.set(1, 0, basic).and_then(|()| leaves.set(0x8000_0001, 0, extended));
         leaves
     }
 }

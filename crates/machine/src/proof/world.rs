@@ -32,6 +32,14 @@ pub enum Violation {
         /// All that it finds.
         differences: Vec<Difference>,
     },
+    /// A CPU that is said to hold nothing of any vCPU does not hold the hypervisor's own.
+    #[error("CPU {cpu} holds nothing of any vCPU, but: {differences:?}")]
+    IdleFound {
+        /// The CPU.
+        cpu: u16,
+        /// All that it holds otherwise.
+        differences: Vec<Difference>,
+    },
     /// A guest's instruction ended otherwise than on a machine of its own.
     #[error("vCPU {vcpu} does {action:?}: expected {expected:?}, got {found:?}")]
     Outcome {
@@ -283,16 +291,22 @@ impl<C: Client> World<C> {
         Ok(())
     }
 
-    /// Has a CPU, which runs idle, give up what it still holds of vCPUs.
+    /// Has a CPU, which runs idle, give up what it still holds of vCPUs, and looks at what it holds then.
     ///
     /// # Errors
     ///
-    /// The hypervisor's code faulted.
+    /// The hypervisor's code faulted, or the CPU holds something else than the hypervisor's own.
     pub fn quiesce(&mut self, cpu: u16) -> Result<(), Violation> {
         if self.running(cpu).is_some() {
             return Err(Violation::Misuse { cpu, what: "the CPU runs a vCPU" });
         }
-        self.client.quiesce(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))
+        self.client.quiesce(&mut self.machine, cpu).map_err(|fault| fault_on(cpu, fault))?;
+        let home = self.homes.get(usize::from(cpu));
+        let Some((home, mut processor)) = home.zip(self.machine.on(cpu)) else {
+            return Err(Violation::Misuse { cpu, what: "there is no such CPU" });
+        };
+        let differences = processor.idle_differences(home);
+        if differences.is_empty() { Ok(()) } else { Err(Violation::IdleFound { cpu, differences }) }
     }
 
     /// Sleeps (S3): every CPU, which runs idle, loses its registers and is brought up again.

@@ -84,6 +84,7 @@ pub(crate) fn work<C: Client>(world: &mut World<C>, cpu: u16, round: Round) -> R
         }
     }
     world.act(cpu, Action::Breakpoints { are_on: round != Round::Second })?;
+    world.act(cpu, Action::Hit)?;
 
     let mut act = |action| world.act(cpu, action);
     match round {

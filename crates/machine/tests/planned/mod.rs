@@ -136,7 +136,7 @@ impl Client for Planned {
                 GuestXss::Own(_) => ComponentSet::EMPTY,
             };
         }
-        let entry = self.switchers[usize::from(cpu)].as_mut().unwrap().enter(&guest.vcpu).unwrap();
+        let entry = *self.switchers[usize::from(cpu)].as_mut().unwrap().enter(&guest.vcpu).unwrap();
         self.execute(machine, cpu, &entry)
     }
 
@@ -267,7 +267,7 @@ impl Planned {
     pub(crate) fn take_off(&mut self, machine: &mut Machine, number: usize) -> Result<(), Fault> {
         let Some(cpu) = self.vcpus[number].vcpu.residence.cpu().map(CpuId::number) else { return Ok(()) };
         let switcher = self.switchers[usize::from(cpu)].as_mut().unwrap();
-        let entry = switcher.flush(&mut machine.on(cpu).unwrap(), &mut self.vcpus[number].vcpu).unwrap();
+        let entry = *switcher.flush(&mut machine.on(cpu).unwrap(), &mut self.vcpus[number].vcpu).unwrap();
         self.execute(machine, cpu, &entry)
     }
 
