@@ -13,6 +13,7 @@ mod component;
 mod emulator;
 mod image;
 mod link_check;
+mod mutants;
 mod report;
 mod step;
 mod tier;
@@ -76,6 +77,9 @@ struct TestArgs {
     /// Also runs the tests against other projects' tools
     #[arg(long)]
     tools: bool,
+    /// Also takes every protection of the context switch away, one by one, and looks whether a test notices
+    #[arg(long)]
+    mutants: bool,
     /// Runs only this step; may be given more than once
     #[arg(long, value_name = "STEP", value_parser = PossibleValuesParser::new(STEPS.iter().map(|step| step.word)))]
     only: Vec<String>,
@@ -87,6 +91,7 @@ impl TestArgs {
             Tier::Emulators => self.emulators,
             Tier::Fuzz => self.fuzz,
             Tier::Tools => self.tools,
+            Tier::Mutants => self.mutants,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
 use crate::emulator::{ClaimsError, Emulators, Missing};
 use crate::link_check::{self, LinkCheckError};
+use crate::mutants::{self, MutantsError};
 use crate::tier::Tier;
 use crate::workspace::Workspace;
 
@@ -28,6 +29,7 @@ pub(crate) struct Step {
 enum Work {
     Cargo(CargoStep),
     LinkCheck,
+    Mutants,
     Emulators(fn(&Workspace, &Emulators) -> Result<(), NotPassed>),
 }
 
@@ -77,6 +79,8 @@ pub(crate) enum StepError {
     Claims(#[from] ClaimsError),
     #[error(transparent)]
     CaptureModels(#[from] CaptureModelsError),
+    #[error(transparent)]
+    Mutants(#[from] MutantsError),
     #[error(transparent)]
     Base(#[from] BaseError),
 }
@@ -213,6 +217,12 @@ pub(crate) const STEPS: &[Step] = &[
             Ok(Payload::build(workspace)?.finds_no_levelling(qemu)?)
         }),
     },
+    Step {
+        word: "mutants",
+        claim: "no protection of the context switch can go unnoticed",
+        tier: Some(Tier::Mutants),
+        work: Work::Mutants,
+    },
 ];
 
 impl Step {
@@ -224,6 +234,7 @@ impl Step {
         match &self.work {
             Work::Cargo(step) => Ok(step.run(surroundings.workspace)?),
             Work::LinkCheck => Ok(link_check::run(surroundings.workspace)?),
+            Work::Mutants => Ok(mutants::run(surroundings.workspace)?),
             Work::Emulators(run) => run(surroundings.workspace, surroundings.emulators()),
         }
     }

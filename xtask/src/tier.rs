@@ -9,11 +9,13 @@ pub(crate) enum Tier {
     Fuzz,
     /// Tests against other projects' tools.
     Tools,
+    /// Mutants of the context switch, which the machine's tests have to notice.
+    Mutants,
 }
 
 impl Tier {
     /// Every tier, in the order of the report.
-    pub(crate) const ALL: [Self; 3] = [Self::Emulators, Self::Fuzz, Self::Tools];
+    pub(crate) const ALL: [Self; 4] = [Self::Emulators, Self::Fuzz, Self::Tools, Self::Mutants];
 
     /// The word on the command line and in the report.
     pub(crate) const fn word(self) -> &'static str {
@@ -21,13 +23,14 @@ impl Tier {
             Self::Emulators => "emulators",
             Self::Fuzz => "fuzz",
             Self::Tools => "tools",
+            Self::Mutants => "mutants",
         }
     }
 
     /// Why the tier has no steps, if it has none: the reason to skip it although it was asked for.
     pub(crate) const fn why_without_steps(self) -> Option<&'static str> {
         match self {
-            Self::Emulators => None,
+            Self::Emulators | Self::Mutants => None,
             Self::Fuzz => Some("nothing in this tree has a fuzzer yet"),
             Self::Tools => Some("nothing in this tree is compared with another tool yet"),
         }

@@ -1,0 +1,193 @@
+//! What it costs to plan a switch: all of it but what the CPU does with the writes.
+#![expect(clippy::unwrap_used, reason = "a bench that cannot be set up fails")]
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use selfsame_cpuid::FaultingControl;
+use selfsame_switch::{
+    AreaAddress, Bitness, Cpu, CpuId, CpuTables, Cr3, Cr4, DebugRegister, DomainId, Extended, Frame, GdtPage, Gdtr,
+    GuestSlot, GuestXss, Kind, L1Entry, Ldt, Msr, MsrWrite, Own, PerDomainArea, Platform, Register, RegisterSet,
+    Registers, Segment, SegmentFault, Selector, Selectors, Shown, Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
+    Visibility, XstateStep,
+};
+use selfsame_xstate::{ComponentSet, Configurations, Geometry, Xcr0};
+
+/// A CPU that takes every write and does nothing.
+#[derive(Default)]
+struct Sink {
+    selectors: Selectors,
+    bases: Registers,
+}
+
+impl Cpu for Sink {
+    fn wrmsr(&mut self, write: MsrWrite) {
+        black_box(write);
+    }
+
+    fn rdmsr(&mut self, msr: Msr) -> u64 {
+        black_box(msr);
+        0
+    }
+
+    fn read_base(&mut self, register: Register) -> u64 {
+        black_box(self.bases.get(register))
+    }
+
+    fn xsetbv(&mut self, xcr0: Xcr0) {
+        black_box(xcr0);
+    }
+
+    fn xstate_step(&mut self, step: &XstateStep) {
+        black_box(step);
+    }
+
+    fn lgdt(&mut self, gdtr: Gdtr) {
+        black_box(gdtr);
+    }
+
+    fn write_ldt_descriptor(&mut self, bitness: Bitness, ldt: Ldt) {
+        black_box((bitness, ldt));
+    }
+
+    fn lldt(&mut self, selector: Selector) {
+        black_box(selector);
+    }
+
+    fn write_l1(&mut self, slot: GuestSlot, entry: L1Entry) {
+        black_box((slot, entry));
+    }
+
+    fn invlpg(&mut self, slot: GuestSlot) {
+        black_box(slot);
+    }
+
+    fn write_cr3(&mut self, cr3: Cr3) {
+        black_box(cr3);
+    }
+
+    fn write_cr4(&mut self, cr4: Cr4) {
+        black_box(cr4);
+    }
+
+    fn set_task_switched(&mut self) {}
+
+    fn clear_task_switched(&mut self) {}
+
+    fn selector(&mut self, segment: Segment) -> Selector {
+        black_box(self.selectors.get(segment))
+    }
+
+    fn load_selector(&mut self, segment: Segment, selector: Selector) -> Result<(), SegmentFault> {
+        black_box((segment, selector));
+        Ok(())
+    }
+
+    fn read_debug(&mut self, register: DebugRegister) -> u64 {
+        black_box(register);
+        0
+    }
+
+    fn write_debug(&mut self, register: DebugRegister, value: u64) {
+        black_box((register, value));
+    }
+}
+
+fn platform(virtualisation: Virtualisation) -> Platform {
+    // Zen 4 with shadow stacks, or what Sapphire Rapids would be without AMX.
+    let geometry = Geometry::read(|subleaf| match subleaf {
+        0 => [0x2E7, 0x240, 0xA88, 0],
+        1 => [0xF, 0x240, 0x1800, 0],
+        2 => [256, 0x240, 0, 0],
+        5 => [64, 0x340, 0, 0],
+        6 => [512, 0x380, 0, 0],
+        7 => [1024, 0x580, 0, 0],
+        9 => [8, 0x980, 0, 0],
+        11 => [16, 0, 1, 0],
+        12 => [24, 0, 1, 0],
+        _ => [0; 4],
+    });
+    let configurations = Configurations::new(&geometry).unwrap();
+    Platform {
+        virtualisation,
+        method: configurations.method(),
+        xcr0: configurations.host_xcr0(),
+        xss: configurations.host_xss(),
+        supervisor: configurations.supervisor(),
+        has_xfd: false,
+        loads_fp_pointers: true,
+        clears_null_base: true,
+        has_dr_masks: true,
+        has_ibpb: true,
+        registers: Register::ALL.into_iter().collect::<RegisterSet>(),
+        visibility: Visibility::Faulting(FaultingControl::INTEL),
+        per_domain: PerDomainArea::new(0xFFFF_8300_0000_0000).unwrap(),
+    }
+}
+
+fn own() -> Own {
+    let page = |at: u64| GdtPage::new(0xFFFF_82D0_0000_0000 + at * 0x10000, Frame::new(0x100 + at).unwrap()).unwrap();
+    Own {
+        tables: CpuTables::new(CpuId::new(0), page(1), page(2)),
+        cr3: Cr3::new(0x1000_0000).unwrap(),
+        cr4: Cr4::of_hypervisor(Cr4::OSXSAVE | Cr4::FSGSBASE | 0x6A0),
+        pl0_ssp: None,
+        registers: Registers::RESET,
+        faulting_register: 0,
+    }
+}
+
+/// A vCPU whose every register differs from those of the others.
+fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
+    let far = u64::from(number);
+    let name = VcpuName { domain: DomainId::new(number), vcpu: VcpuId::new(0).unwrap() };
+    let mut extended = Extended::new(AreaAddress::new(far * 0x10000).unwrap());
+    extended.xsetbv(Xcr0::new(0x2E7, platform.xcr0.components()).unwrap());
+    extended.set_xss(GuestXss::Own(platform.xss));
+    let shown = Shown { is_faulting: kind != Kind::Hvm, ..Shown::default() };
+    let mut vcpu = Vcpu::new(name, kind, extended, Cr3::new(far << 12).unwrap(), shown);
+    for register in Register::ALL {
+        vcpu.registers.set(register, far);
+    }
+    vcpu.guest_cr4 = Cr4::FSGSBASE;
+    vcpu
+}
+
+/// Two vCPUs take turns on a CPU: the switch, the entry and the exit of one turn.
+fn turns(c: &mut Criterion, name: &str, virtualisation: Virtualisation, kinds: [Kind; 2]) {
+    let platform = platform(virtualisation);
+    assert_eq!(platform.supervisor, ComponentSet::from_bits(0x1800));
+    let mut cpu = Sink::default();
+    let mut switcher = Switcher::bring_up(&platform, own(), &mut cpu);
+    let (mut a, mut b) = (vcpu(&platform, kinds[0], 1), vcpu(&platform, kinds[1], 2));
+    let _ = switcher.switch(&mut cpu, None, &mut a).unwrap();
+    let _ = switcher.enter(&a).unwrap();
+    let mut turn = |from: &mut Vcpu, to: &mut Vcpu| {
+        let _ = black_box(switcher.switch(&mut cpu, Some(from), to).unwrap());
+        let entry = switcher.enter(to).unwrap();
+        black_box(&entry);
+        from.residence.release();
+        switcher.exited(&mut cpu, to).unwrap();
+    };
+    // Both directions are one iteration: the figure is that of two switches.
+    c.bench_function(&format!("two switches, {name}"), |bencher| {
+        bencher.iter_batched(
+            || (),
+            |()| {
+                turn(&mut a, &mut b);
+                turn(&mut b, &mut a);
+            },
+            BatchSize::NumIterations(1024),
+        );
+    });
+}
+
+fn plan(c: &mut Criterion) {
+    turns(c, "pv to pv", Virtualisation::Vmx, [Kind::Pv64, Kind::Pv64]);
+    turns(c, "hvm to hvm, vmx", Virtualisation::Vmx, [Kind::Hvm, Kind::Hvm]);
+    turns(c, "hvm to hvm, svm", Virtualisation::Svm, [Kind::Hvm, Kind::Hvm]);
+    turns(c, "pv to hvm to pv, vmx", Virtualisation::Vmx, [Kind::Pv64, Kind::Hvm]);
+}
+
+criterion_group!(benches, plan);
+criterion_main!(benches);

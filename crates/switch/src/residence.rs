@@ -1,0 +1,59 @@
+//! On which CPU a vCPU's state may be, apart from its memory.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::CpuId;
+
+/// The CPU that may hold newer state of a vCPU than memory: the dirty-CPU protocol.
+///
+/// A CPU claims a vCPU before it loads anything of it. The claim outlives the run and the idle time after it, as state stays in
+/// registers until somebody else needs them; it ends when the last of the state is in memory, which is when the step that
+/// saves it *has run*. Until then no other CPU may load the vCPU, nor software look at its save area. Who wants it sends the
+/// CPU an interrupt, and that CPU flushes ([`Switcher::flush`](crate::Switcher::flush)).
+#[derive(Debug)]
+pub struct Residence(AtomicU32);
+
+/// A vCPU is still on a CPU.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
+#[error("the vcpu's state is still on cpu {}", cpu.number())]
+pub struct StillResident {
+    /// The CPU to ask for a flush.
+    pub cpu: CpuId,
+}
+
+impl Residence {
+    const NOWHERE: u32 = u32::MAX;
+
+    /// In memory, and nowhere else.
+    #[must_use]
+    pub const fn in_memory() -> Self {
+        Self(AtomicU32::new(Self::NOWHERE))
+    }
+
+    /// Returns the CPU that has the state.
+    #[must_use]
+    pub fn cpu(&self) -> Option<CpuId> {
+        u16::try_from(self.0.load(Ordering::Acquire)).ok().map(CpuId::new)
+    }
+
+    /// Takes the vCPU for a CPU, which may have it already.
+    ///
+    /// # Errors
+    ///
+    /// Names the CPU that has it.
+    #[inline]
+    pub fn claim(&self, cpu: CpuId) -> Result<(), StillResident> {
+        let number = u32::from(cpu.number());
+        match self.0.compare_exchange(Self::NOWHERE, number, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => Ok(()),
+            Err(holder) if holder == number => Ok(()),
+            Err(holder) => Err(StillResident { cpu: CpuId::new(u16::try_from(holder).unwrap_or(u16::MAX)) }),
+        }
+    }
+
+    /// Ends the claim. Called when the step that saves the vCPU has run, by who ran it; assembly stores 0xFFFF_FFFF.
+    #[inline]
+    pub fn release(&self) {
+        self.0.store(Self::NOWHERE, Ordering::Release);
+    }
+}
