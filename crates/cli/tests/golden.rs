@@ -83,7 +83,7 @@ fn a_policy_tells_of_its_topology_in_its_vendors_leaves() {
     let shape = ["--topology", "sockets=2,dies=2,modules=2,cores=3,threads=2"];
     for (name, from, words) in [
         ("intel", "pool/newest", "cpuid=no-avx2"),
-        ("amd", "../../../../fixtures/pool/milan-native.capture", "cpuid=topoext"),
+        ("amd", "../../../../fixtures/amd/milan-native.capture", "cpuid=topoext"),
     ] {
         let ended = run(&[&["policy", "--from", from, words][..], &shape].concat());
         assert_eq!((ended.status, &*ended.stderr), (0, ""));

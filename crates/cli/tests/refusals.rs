@@ -93,7 +93,7 @@ fn a_topology_that_the_policy_cannot_tell_is_refused_and_leaves_no_file() {
     assert!(refused.contains("x2apic: topology: is missing, but the topology has APIC ids up to 299"), "{refused}");
     let refused = from(&["pool/newest", "--topology", "cores=2", "cpuid=no-ht"]);
     assert!(refused.contains("ht: topology: the topology needs it, and it is taken away by cpuid= words"), "{refused}");
-    let milan = "../../../../fixtures/pool/milan-native.capture";
+    let milan = "../../../../fixtures/amd/milan-native.capture";
     let refused = from(&[milan, "--topology", "dies=9", "cpuid=topoext"]);
     assert!(refused.contains("leaf 8000001e: topology: has no room"), "{refused}");
 }
