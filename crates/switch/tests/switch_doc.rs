@@ -2,6 +2,7 @@
 //!
 //! `SELFSAME_BLESS=1` rewrites them.
 
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 mod stage;
 
 use std::fmt::Write;
