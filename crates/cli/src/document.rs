@@ -13,9 +13,6 @@ use crate::sources::Sources;
 /// No dump is larger: what is, is a disk image or the like, and memory is not for it.
 const LIMIT_MIB: u64 = 256;
 
-/// What a format shows itself by comes within this.
-const HEAD_BYTES: usize = 64 << 10;
-
 /// What a file holds.
 #[derive(Debug)]
 pub(crate) enum Document {
@@ -64,7 +61,7 @@ pub(crate) fn read(path: &Path, sources: &Sources) -> Result<Document, Problem> 
     let bytes = bytes_of(path)?;
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
     let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) };
-    if bytes.trim_ascii_start().starts_with(b"{") {
+    if is_own_json(&bytes) {
         return json_policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy)));
     }
     match sources.read(&bytes, &name) {
@@ -79,7 +76,6 @@ pub(crate) fn read(path: &Path, sources: &Sources) -> Result<Document, Problem> 
 
 /// What a file is that is known here and not read, and what to do about it.
 fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
-    const DUMP: &str = "it is not read here: take a dump of the host with `selfsame capture` or `cpuid -r`";
     const PACKED: [(&[u8], &str); 4] = [
         (b"\x1f\x8b", "a gzip archive"),
         (b"\xfd7zXZ\0", "an xz archive"),
@@ -88,11 +84,6 @@ fn other_format(bytes: &[u8]) -> Option<(&'static str, &'static str)> {
     ];
     if let Some((_, what)) = PACKED.iter().find(|(magic, _)| bytes.starts_with(magic)) {
         return Some((what, "unpack it first"));
-    }
-    let text = String::from_utf8_lossy(bytes.get(..HEAD_BYTES).unwrap_or(bytes));
-    let has_key = |key: &str| text.lines().any(|line| line.split(':').next().is_some_and(|name| name.trim() == key));
-    if has_key("processor") && (has_key("vendor_id") || has_key("flags")) {
-        return Some(("/proc/cpuinfo, which does not tell all that CPUID does", DUMP));
     }
     None
 }
@@ -134,6 +125,13 @@ fn policy(path: &Path, text: &[u8]) -> Result<StoredPolicy, Problem> {
     Ok(StoredPolicy::of(&file))
 }
 
+/// Whether the text is JSON that this command printed: it says its schema.
+fn is_own_json(bytes: &[u8]) -> bool {
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    let first = || serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>().next();
+    is_object && first().and_then(Result::ok).is_some_and(|value| value.get("schema").is_some())
+}
+
 /// Takes the `policy` member out of the JSON of `level` or `policy`.
 fn json_policy(path: &Path, bytes: &[u8]) -> Result<StoredPolicy, Problem> {
     let no_policy = || Problem::Json { path: path.to_owned() };
@@ -141,11 +139,6 @@ fn json_policy(path: &Path, bytes: &[u8]) -> Result<StoredPolicy, Problem> {
     match document.get("policy") {
         Some(serde_json::Value::String(text)) => policy(path, text.as_bytes()),
         Some(serde_json::Value::Null) => Err(Problem::RefusedLevel { path: path.to_owned() }),
-        _ if ["QMP", "return", "execute"].iter().any(|key| document.get(key).is_some()) => Err(Problem::OtherFormat {
-            path: path.to_owned(),
-            what: "JSON of QEMU's monitor (QMP)",
-            hint: "it is not read here: take a dump of the host with `selfsame capture` or `cpuid -r`",
-        }),
         _ => Err(no_policy()),
     }
 }

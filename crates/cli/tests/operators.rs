@@ -279,7 +279,10 @@ fn formats_that_are_not_read_are_named() {
             b"<capabilities>\n  <host><cpu/></host>\n</capabilities>\n",
             "line 2: no <cpu> element that says what a CPU has",
         ),
-        (b"{\"return\": {\"model\": {\"name\": \"base\"}}}", "no expanded CPU model: ask QEMU with `query-cpu-model-expansion`"),
+        (
+            b"{\"return\": {\"model\": {\"name\": \"base\"}}}",
+            "no expanded CPU model: ask QEMU with `query-cpu-model-expansion`",
+        ),
     ] {
         let ended = run_with(&["show", "-"], bytes);
         assert_eq!((ended.status, &*ended.stdout), (2, ""), "{what}");

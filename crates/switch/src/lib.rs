@@ -8,6 +8,7 @@ extern crate std;
 
 mod breakpoints;
 mod control;
+mod cost;
 mod cpu;
 mod debug;
 mod descriptor;
@@ -33,6 +34,7 @@ mod vcpu;
 mod visibility;
 
 pub use control::{Cr3, Cr4};
+pub use cost::{Likeness, STATES, State, Transition, play};
 pub use cpu::Cpu;
 pub use debug::{BreakpointError, DR6_RESET, DR7_RESET, DebugRegister, DebugState};
 pub use descriptor::{AuditedDescriptor, DescriptorError, DescriptorPlace, TableSizes};

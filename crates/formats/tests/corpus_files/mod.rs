@@ -1,4 +1,5 @@
 //! The dumps of the shared corpus, read where they lie.
+#![allow(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 #![allow(dead_code, reason = "not every test reads every kind")]
 
 use std::io::Write;
