@@ -15,6 +15,7 @@ use crate::json::{SCHEMA, print_document};
 use crate::peers::{Range, Turn};
 use crate::problem::Problem;
 use crate::reference_cpu;
+use crate::sources::Sources;
 use crate::terminal::{Page, print};
 use crate::why::offsets;
 
@@ -80,8 +81,8 @@ impl RangeMember {
 pub(crate) fn run(arguments: &SwitchCostArguments) -> Result<Verdict, Problem> {
     let (name, raw) = match &arguments.cpu {
         Some(path) => {
-            let machine = load_one(path)?;
-            (machine.name, machine.raw)
+            let machine = load_one(path, &Sources::default())?;
+            (machine.name.clone(), machine.raw.clone())
         }
         None => (reference_cpu::NAME.to_owned(), reference_cpu::leaves().map_err(|_| Problem::NoPlatform)?),
     };
