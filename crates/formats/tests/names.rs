@@ -1,5 +1,7 @@
 //! Inputs that name features say what dumps of the same machines say.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a panic in a test is the failure itself")]
+
 mod corpus_files;
 
 use std::collections::BTreeSet;
