@@ -16,7 +16,8 @@ use selfsame_formats::export::Target;
     about = "Says what CPU a virtual machine can be given on every host of a pool, and why",
     long_about = "Says what CPU a virtual machine can be given on every host of a pool, and why.\n\n\
         A host is a dump of its CPUs: a capture by `selfsame capture`, the output of `cpuid -r`, an AIDA64/InstLatx64 \
-        text file, or XML of libvirt with its `<cpu>`. Where a host is asked for, a directory means every dump in it, and `-` reads one from standard input.",
+        text file, or XML of libvirt with its `<cpu>`. Where a host is asked for, a directory means every dump in it, and \
+        `-` reads one from standard input.",
     after_help = "Exit status: 0 done or accepted, 1 refused, 2 unusable input or usage.\n\n\
         Example: capture each host, then see what they can all give:\n  \
         selfsame capture -o pool/$(hostname -s)\n  selfsame level pool\n  selfsame level pool -o web.policy\n  \
@@ -181,7 +182,7 @@ pub(crate) struct CheckArguments {
 /// `policy`
 #[derive(Args, Debug)]
 pub(crate) struct PolicyArguments {
-    /// A dump, a directory of dumps (their level is taken), a policy file, or the JSON of `level`
+    /// A dump, a directory of dumps or a file of several (their level is taken), a policy file, or the JSON of `level`
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
     /// Features to take away or to ask for, as cpuid=no-avx2,hvm:no-pku

@@ -122,7 +122,7 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
     let sources = Sources::of(&arguments.reading.sources)?;
     let Guest { name, policy: guest, definition } = read_guest(&arguments.guest, arguments.kind, &sources)?;
-    let pool = load(&arguments.hosts, &arguments.reading)?;
+    let pool = load(&arguments.hosts, arguments.reading.skip_bad, &sources)?;
     let mut answers = Vec::new();
     for machine in &pool.machines {
         let host = machine.host(guest.kind, &trims)?;

@@ -22,6 +22,16 @@ pub(crate) enum Document {
     Policy(Box<StoredPolicy>),
 }
 
+impl Document {
+    /// How many machines it tells of.
+    pub(crate) fn machine_count(&self) -> usize {
+        match self {
+            Self::Machines(all) => all.iter().map(|same| same.names.len()).sum(),
+            Self::Policy(_) => 0,
+        }
+    }
+}
+
 /// A policy with what its file says about it.
 #[derive(Clone, Debug)]
 pub(crate) struct StoredPolicy {

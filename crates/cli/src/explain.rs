@@ -10,6 +10,7 @@ use crate::args::ExplainArguments;
 use crate::host::load;
 use crate::json::{SCHEMA, SideMember, print_document};
 use crate::problem::Problem;
+use crate::sources::Sources;
 use crate::terminal::{HEADING, Page, print, short};
 use crate::why::{Seen, offer_text};
 use crate::words::{find, no_such_feature, trims};
@@ -85,7 +86,9 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Verdict, Problem> {
         return Err(no_such_feature(name));
     }
     let trims = trims(&arguments.cpuid)?;
-    let pool = if arguments.hosts.is_empty() { None } else { Some(load(&arguments.hosts, &arguments.reading)?) };
+    let sources = Sources::of(&arguments.reading.sources)?;
+    let load = || load(&arguments.hosts, arguments.reading.skip_bad, &sources);
+    let pool = if arguments.hosts.is_empty() { None } else { Some(load()?) };
     let machines = pool.as_ref().map(|pool| &*pool.machines).unwrap_or_default();
     let seen = Seen::all(machines, arguments.kind, &trims)?;
     match (feature, value) {

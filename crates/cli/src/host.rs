@@ -11,7 +11,6 @@ use std::rc::Rc;
 use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
 use selfsame_formats::{Dump, Machines, Source};
 
-use crate::args::Reading;
 use crate::cpus;
 use crate::document::{self, Document, StoredPolicy};
 use crate::finding::Finding;
@@ -187,10 +186,15 @@ impl Machine {
         }
     }
 
-    /// The CPU's own name for itself, or its signature.
+    /// The CPU's own name for itself, else that of its model, else its signature.
     pub(crate) fn cpu(&self) -> String {
         let brand = brand(&self.raw);
-        if brand.is_empty() { format!("{} {}", vendor(&self.raw).trim(), self.signature()) } else { brand }
+        let model = || self.context.iter().find_map(|pair| pair.strip_prefix("model="));
+        match (brand.is_empty(), model()) {
+            (false, _) => brand,
+            (true, Some(model)) => format!("{model} ({})", self.signature()),
+            (true, None) => format!("{} {}", vendor(&self.raw).trim(), self.signature()),
+        }
     }
 
     /// Family, model and stepping.
@@ -233,9 +237,7 @@ pub(crate) struct Pool {
 /// # Errors
 ///
 /// Any file that cannot be used, unless they are to be skipped; a directory without a dump.
-pub(crate) fn load(paths: &[PathBuf], reading: &Reading) -> Result<Pool, Problem> {
-    let skip_bad = reading.skip_bad;
-    let sources = Sources::of(&reading.sources)?;
+pub(crate) fn load(paths: &[PathBuf], skip_bad: bool, sources: &Sources) -> Result<Pool, Problem> {
     let mut found = Found::default();
     for path in paths {
         found.add(path, skip_bad)?;
@@ -246,7 +248,7 @@ pub(crate) fn load(paths: &[PathBuf], reading: &Reading) -> Result<Pool, Problem
     let mut dumps_of: BTreeMap<PathBuf, usize> = BTreeMap::new();
     let mut policies = Vec::new();
     for (path, directory) in found.files {
-        match document::read(&path, &sources) {
+        match document::read(&path, sources) {
             Ok(Document::Policy(_)) if directory.is_some() => policies.push(path),
             Ok(document) => {
                 machines.extend(Machine::all_of(&path, &document));

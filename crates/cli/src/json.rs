@@ -4,6 +4,7 @@
 //! the order of their places and hosts in the order of their names.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use selfsame_cpuid::{Leaves, Side, VALUES, Value, What, feature_at};
 use selfsame_xstate::{Format, Geometry, Layout};
@@ -301,9 +302,10 @@ pub(crate) struct NoteMember {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct CostMember {
     pub(crate) host: String,
-    pub(crate) path: String,
-    pub(crate) source: String,
-    pub(crate) cpu: String,
+    // Thousands of hosts may have these in common.
+    pub(crate) path: Rc<str>,
+    pub(crate) source: Rc<str>,
+    pub(crate) cpu: Rc<str>,
     /// How many features it gives.
     pub(crate) features: usize,
     /// Features that the level lacks because of it, maybe among others.

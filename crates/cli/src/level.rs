@@ -20,6 +20,7 @@ use crate::losses::{Lost, Unwarned, losses};
 use crate::names::numbers;
 use crate::output_file::{self, Written, is_stdout};
 use crate::problem::{Problem, shown};
+use crate::sources::Sources;
 use crate::terminal::note;
 use crate::why::{Seen, alike};
 use crate::words::trims;
@@ -50,7 +51,8 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let inputs = arguments.hosts.iter().chain(&arguments.running);
     output_file::guard(file, Written::policy(arguments.export), inputs, arguments.output.json)?;
     let running = running_guests(&arguments.running, arguments.kind)?;
-    let pool = load(&arguments.hosts, &arguments.reading)?;
+    let sources = Sources::of(&arguments.reading.sources)?;
+    let pool = load(&arguments.hosts, arguments.reading.skip_bad, &sources)?;
     let name = arguments.name.as_deref().unwrap_or("level");
     let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;
     let is_accepted = level.is_accepted();
@@ -174,9 +176,9 @@ impl<'m> Level<'m> {
                 Some(cost) => CostMember { host, ..cost },
                 None => CostMember {
                     host,
-                    path: shown(&seen.machine.path),
-                    source: seen.machine.source(),
-                    cpu: seen.machine.cpu(),
+                    path: shown(&seen.machine.path).into(),
+                    source: seen.machine.source().into(),
+                    cpu: seen.machine.cpu().into(),
                     features: seen.default.iter().filter_map(feature_at).count(),
                     lost: 0,
                     lost_alone: Vec::new(),

@@ -39,8 +39,9 @@ pub(crate) fn line(level: &Level<'_>) -> String {
         (stored.policy.features().iter().filter_map(feature_at).count(), stored.policy.leaves.signature());
     let lost = level.lost.iter().filter(|lost| !lost.hosts.is_empty()).count();
     let vendor = vendor(&stored.policy.leaves);
+    let vendor = if vendor.is_empty() { "any vendor's" } else { vendor.trim() };
     let level_text =
-        format!("{features} features for {} guests on {pool}, {lost} lost: {} {signature}", level.kind, vendor.trim());
+        format!("{features} features for {} guests on {pool}, {lost} lost: {vendor} {signature}", level.kind);
     if !level.refusals.is_empty() {
         let what: Vec<&str> = level.refusals.iter().map(|refusal| &*refusal.what).collect();
         return format!("refused: asked for and not in the level: {}; {level_text}\n", what.join(", "));
@@ -91,7 +92,7 @@ fn head(page: &mut Page, level: &Level<'_>) {
     };
     let leaves = &stored.policy.leaves;
     let (vendor, signature) = (vendor(leaves), leaves.signature());
-    let vendor = vendor.trim();
+    let vendor = if vendor.is_empty() { "any vendor's" } else { vendor.trim() };
     page.prose(&format!("{GOOD}{vendor} {signature}{GOOD:#}: the CPU that {kind} guests can have on {pool}"));
 }
 
@@ -104,7 +105,7 @@ fn host_table(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
             number => format!("{number}: {}", notable(&cost.lost_alone, FEW)),
         };
         let lost = if cost.lost == 0 { "-".to_owned() } else { cost.lost.to_string() };
-        [short(&cost.host), cost.cpu.clone(), cost.features.to_string(), lost, alone]
+        [short(&cost.host), cost.cpu.to_string(), cost.features.to_string(), lost, alone]
     };
     let mut costs = level.costs();
     let total = costs.len();

@@ -83,22 +83,15 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
 
 fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
     let path = &arguments.from;
-    let kind = arguments.kind.unwrap_or_default();
+    let sources = Sources::of(&arguments.reading.sources)?;
     if path.is_dir() {
-        let pool = load(std::slice::from_ref(path), &arguments.reading)?;
-        let mut level = Level::of(&pool, kind, trims, &[], "level")?;
-        if let (Some(stored), Some(topology)) = (&mut level.policy, arguments.topology) {
-            level.refusals.extend(shape(&mut stored.policy, topology, &level.seen));
-        }
-        let findings = pool
-            .machines
-            .iter()
-            .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)))
-            .chain(pool.skipped.iter().map(FindingMember::of_skipped))
-            .collect();
-        return Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy });
+        return level_of(arguments, trims, &sources);
     }
-    let document = document::read(path, &Sources::of(&arguments.reading.sources)?)?;
+    let document = document::read(path, &sources)?;
+    if document.machine_count() > 1 {
+        return level_of(arguments, trims, &sources);
+    }
+    let kind = arguments.kind.unwrap_or_default();
     let machine = Machine::one_of(path, &document)?;
     let findings = machine.findings.iter().map(FindingMember::of).collect();
     match document {
@@ -157,6 +150,23 @@ fn shape(policy: &mut Policy, topology: Topology, seen: &[Seen<'_>]) -> Vec<Leve
         }
     }
     refusals
+}
+
+/// Makes the level of the hosts of a directory, or of a file that tells of several.
+fn level_of(arguments: &PolicyArguments, trims: &Trims, sources: &Sources) -> Result<Made, Problem> {
+    let kind = arguments.kind.unwrap_or_default();
+    let pool = load(std::slice::from_ref(&arguments.from), arguments.reading.skip_bad, sources)?;
+    let mut level = Level::of(&pool, kind, trims, &[], "level")?;
+    if let (Some(stored), Some(topology)) = (&mut level.policy, arguments.topology) {
+        level.refusals.extend(shape(&mut stored.policy, topology, &level.seen));
+    }
+    let findings = pool
+        .machines
+        .iter()
+        .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)))
+        .chain(pool.skipped.iter().map(FindingMember::of_skipped))
+        .collect();
+    Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy })
 }
 
 /// Why there is no policy, in one message.

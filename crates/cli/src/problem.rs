@@ -245,6 +245,9 @@ pub(crate) fn shown(path: &Path) -> String {
 
 /// Text of unknown origin as it is printed.
 pub(crate) fn printable(text: &str) -> String {
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~')) {
+        return text.to_owned();
+    }
     text.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }
 

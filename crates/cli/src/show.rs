@@ -11,13 +11,15 @@ use crate::json::{
 };
 use crate::names::{by_leaf, folded, numbers, own};
 use crate::problem::Problem;
+use crate::sources::Sources;
 use crate::terminal::{Page, count, print};
 
 /// How many findings are shown of each host unless all are asked for.
 const FEW: usize = 5;
 
 pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
-    let pool = load(&arguments.files, &arguments.reading)?;
+    let sources = Sources::of(&arguments.reading.sources)?;
+    let pool = load(&arguments.files, arguments.reading.skip_bad, &sources)?;
     let Output { json, quiet, verbose } = arguments.output;
     if json {
         let mut documents: Vec<ShowDocument> = pool.machines.iter().map(document).collect();

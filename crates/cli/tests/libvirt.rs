@@ -80,14 +80,14 @@ fn a_guest_that_libvirt_defines_is_compared_as_virsh_does() {
 #[test]
 fn one_host_is_asked_for_and_several_are_not_taken() {
     let path = file("libvirt-several", &(cpu("Nehalem", "") + &cpu("Westmere", "")));
-    for arguments in
-        [["check", "--guest", &path, "--host", "amd"].as_slice(), &["diff", &path, "amd"], &["policy", "--from", &path]]
-    {
+    for arguments in [["check", "--guest", &path, "--host", "amd"].as_slice(), &["diff", &path, "amd"]] {
         let ended = run(arguments);
         assert_eq!(ended.status, 2, "{arguments:?}");
         assert!(ended.stderr.contains("tells of 2 machines, where one is asked for"), "{}", ended.stderr);
     }
     assert_eq!(run(&["show", "--json", &path]).json().as_array().map(Vec::len), Some(2));
+    let (level, policy) = (run(&["level", "-o", "-", &path]), run(&["policy", "--from", &path]));
+    assert_eq!((policy.status, policy.stdout), (0, level.stdout));
 }
 
 #[test]

@@ -197,3 +197,23 @@ impl fmt::Debug for Leaves {
         f.debug_list().entries(self.rows()).entries(self.msrs()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn one_feature_is_there_if_it_is_among_all(words in prop::collection::vec(any::<u32>(), WORDS)) {
+            let mut leaves = Leaves::new();
+            leaves.words_mut().copy_from_slice(&words);
+            let features = leaves.features();
+            for word in Word::all() {
+                for bit in 0..32 {
+                    prop_assert_eq!(leaves.has(word.bit(bit)), features.contains(word.bit(bit)));
+                }
+            }
+        }
+    }
+}

@@ -141,9 +141,9 @@ impl Signature {
         (extended & 0xff) << 20 | extended_model << 16 | base << 8 | (model & 0xf) << 4 | self.stepping as u32 & 0xf
     }
 
-    /// Of several values of leaf 1 EAX, the one of the oldest CPU.
+    /// Of several values of leaf 1 EAX, the one of the oldest CPU; zero says nothing.
     pub(crate) fn least(leaf_1_eax: [u32; 2]) -> u32 {
-        leaf_1_eax.into_iter().min_by_key(|&eax| (Self::of(eax), eax)).unwrap_or_default()
+        leaf_1_eax.into_iter().filter(|&eax| eax != 0).min_by_key(|&eax| (Self::of(eax), eax)).unwrap_or_default()
     }
 }
 
@@ -178,6 +178,14 @@ mod tests {
         for (name, vendor) in cases {
             assert_eq!(Vendor::of(leaf_0(name)), vendor);
         }
+    }
+
+    #[test]
+    fn the_oldest_cpu_gives_the_signature_and_one_that_nobody_said_does_not_count() {
+        assert_eq!(Signature::least([0x5_0654, 0x3_06f2]), 0x3_06f2);
+        assert_eq!(Signature::least([0, 0x3_06f2]), 0x3_06f2);
+        assert_eq!(Signature::least([0x3_06f2, 0]), 0x3_06f2);
+        assert_eq!(Signature::least([0, 0]), 0);
     }
 
     #[test]

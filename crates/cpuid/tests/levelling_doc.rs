@@ -133,7 +133,7 @@ What no row can say alone, because it depends on the model of the CPU or on two 
   default (marked so below) is a feature where it may be 0: its answer is in the other half, inverted. Those other
   halves, and what CR0 and CR4 must hold, are *any*; what CR0 and CR4 may hold is *all*.
 * **Family, model and stepping**: the least of the pool, so that a guest works around the errata of the oldest. It is
-  never refused.
+  never refused, and does not count where nobody said it.
 * **Leaves that describe** (brand, caches, TLBs) come whole from the first host in name order that has them, so that the
   order in which hosts are added never shows. What they say of shared caches is topology and taken out.
 * **maxphysaddr** never falls below 36 with PAE or PSE36, or below 32.

@@ -117,7 +117,7 @@ impl NamedCpu {
         for place in self.present.iter() {
             set(&mut cpu, place);
         }
-        self.add_numbers(&mut cpu);
+        self.add_numbers(&mut cpu, findings);
         self.add_states(&mut cpu, findings);
         self.add_identity(&mut cpu);
         add_highest(&mut cpu);
@@ -148,7 +148,7 @@ impl NamedCpu {
     }
 
     /// Fills numbers that have one value wherever the feature is.
-    fn add_numbers(&self, cpu: &mut CpuDump) {
+    fn add_numbers(&self, cpu: &mut CpuDump, findings: &mut Findings) {
         for (_, leaf, subleaf, regs) in NUMBERS.iter().filter(|(name, ..)| self.has(name)) {
             let row = cpu.leaves.entry((*leaf, *subleaf)).or_default();
             let [eax, ebx, ecx, edx] = regs;
@@ -161,9 +161,12 @@ impl NamedCpu {
         } else {
             32
         };
-        if let Some(physical) = self.identity.physical_bits {
-            cpu.leaves.entry((0x8000_0008, 0)).or_default().eax = u32::from(physical) | linear << 8;
-        }
+        let least = if self.has("pae") || self.has("pse36") { 36 } else { 32 };
+        let physical = self.identity.physical_bits.unwrap_or_else(|| {
+            findings.note("maxphysaddr", None, format!("not said: counts as {least}, the least of such CPUs"));
+            least
+        });
+        cpu.leaves.entry((0x8000_0008, 0)).or_default().eax = u32::from(physical) | linear << 8;
     }
 
     /// Lays the state out that the features use, where the vendor's CPUs have it.
@@ -368,7 +371,8 @@ mod tests {
         let (leaves, findings) = raw(Spelling::Qemu, identity, &names);
         let missing: Vec<&str> = own.filter(|row| !leaves.features().contains(row.place)).map(|row| row.name).collect();
         assert!(missing.is_empty(), "{missing:?}");
-        assert!(findings.iter().all(|finding| finding.what == "leaf 0000000d"), "{findings:?}");
+        let whats: Vec<&str> = findings.iter().map(|finding| &*finding.what).collect();
+        assert_eq!(whats, ["maxphysaddr", "leaf 0000000d"]);
     }
 
     #[test]
@@ -395,7 +399,7 @@ mod tests {
     fn states_lie_where_the_vendor_has_them() {
         let names = ["xsave", "avx", "avx2", "avx512f", "pku"];
         for (vendor, offset, size_bytes) in [(b"GenuineIntel", 0x440, 0xa88), (b"AuthenticAMD", 0x340, 0x988)] {
-            let identity = Identity { vendor: Some(*vendor), ..Identity::default() };
+            let identity = Identity { vendor: Some(*vendor), physical_bits: Some(46), ..Identity::default() };
             let (leaves, findings) = raw(Spelling::Qemu, identity, &names);
             assert_eq!(leaves.get(0xd, 5).ebx, offset);
             assert_eq!(leaves.get(0xd, 0).ecx, size_bytes);
