@@ -16,7 +16,7 @@ use crate::command::{CommandError, Invocation};
 use crate::workspace::Workspace;
 
 /// The pure crates, by their folders in `crates/`.
-const PURE_CRATES: &[&str] = &["xstate", "cpuid"];
+const PURE_CRATES: &[&str] = &["xstate", "cpuid", "switch"];
 
 const RUNTIME: &str = include_str!("link_check/runtime.rs");
 

@@ -61,6 +61,8 @@ pub(crate) enum Command {
     #[command(after_help = "MSRs tell of features too; only root can read them.\n\nExample:\n  \
         sudo selfsame capture -o pool/$(hostname -s)\n  selfsame capture --kvm -o pool-kvm/$(hostname -s)")]
     Capture(CaptureArguments),
+    /// Tell what a context switch writes
+    Switch(SwitchArguments),
     /// Print completions for a shell
     #[command(after_help = "Example:\n  selfsame completions bash > /etc/bash_completion.d/selfsame")]
     Completions(CompletionsArguments),
@@ -236,6 +238,77 @@ pub(crate) struct CaptureArguments {
     pub(crate) file: Option<PathBuf>,
 }
 
+/// `switch`
+#[derive(Args, Debug)]
+pub(crate) struct SwitchArguments {
+    /// What to tell of switches.
+    #[command(subcommand)]
+    pub(crate) command: SwitchCommand,
+}
+
+/// What to tell of switches.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SwitchCommand {
+    /// Count what a CPU is written to between two guests, beside what Xen and KVM write
+    #[command(after_help = "Counts, not cycles.\n\nExample:\n  selfsame switch cost --from hvm --to hvm\n  \
+        selfsame switch cost --from pv --to hvm --cpu pool/bnode3")]
+    Cost(SwitchCostArguments),
+}
+
+/// `switch cost`
+#[derive(Args, Debug)]
+pub(crate) struct SwitchCostArguments {
+    /// Who leaves
+    #[arg(long, value_name = "KIND", value_parser = side_parser())]
+    pub(crate) from: Side,
+    /// Who comes
+    #[arg(long, value_name = "KIND", value_parser = side_parser())]
+    pub(crate) to: Side,
+    /// A dump of the CPU [default: one with everything]
+    #[arg(long, value_name = "DUMP")]
+    pub(crate) cpu: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+}
+
+/// Who is on a CPU.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Side {
+    /// No vCPU.
+    Idle,
+    /// A vCPU.
+    Vcpu(selfsame_switch::Kind),
+}
+
+impl Side {
+    /// The name of [`Side::Idle`].
+    pub(crate) const IDLE: &str = "idle";
+    const ALL: [Self; 4] = [
+        Self::Idle,
+        Self::Vcpu(selfsame_switch::Kind::Pv64),
+        Self::Vcpu(selfsame_switch::Kind::Pv32),
+        Self::Vcpu(selfsame_switch::Kind::Hvm),
+    ];
+
+    /// As on the command line.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Idle => Self::IDLE,
+            Self::Vcpu(selfsame_switch::Kind::Pv64) => "pv",
+            Self::Vcpu(selfsame_switch::Kind::Pv32) => "pv32",
+            Self::Vcpu(selfsame_switch::Kind::Hvm) => "hvm",
+        }
+    }
+
+    /// The kind of the vCPU.
+    pub(crate) const fn kind(self) -> Option<selfsame_switch::Kind> {
+        match self {
+            Self::Idle => None,
+            Self::Vcpu(kind) => Some(kind),
+        }
+    }
+}
+
 /// `completions`
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArguments {
@@ -252,6 +325,11 @@ pub(crate) struct ManArguments {
 
 fn kind_parser() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name)).try_map(|text| text.parse::<Kind>())
+}
+
+fn side_parser() -> impl TypedValueParser<Value = Side> {
+    PossibleValuesParser::new(Side::ALL.map(Side::name))
+        .map(|text| Side::ALL.into_iter().find(|side| side.name() == text).unwrap_or(Side::Idle))
 }
 
 /// A name of the grammar: one line, without a comment.

@@ -18,11 +18,14 @@ mod level_page;
 mod losses;
 mod names;
 mod output_file;
+mod peers;
 mod policy;
 mod problem;
 mod progress;
+mod reference_cpu;
 mod shell;
 mod show;
+mod switch_cost;
 mod terminal;
 mod why;
 mod words;
@@ -31,7 +34,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command};
+use args::{Arguments, Command, SwitchCommand};
 use problem::Problem;
 
 /// How a command ended that could be carried out.
@@ -70,6 +73,9 @@ fn run(command: &Command) -> Result<Verdict, Problem> {
         Command::Explain(arguments) => explain::run(arguments),
         Command::Diff(arguments) => diff::run(arguments),
         Command::Capture(arguments) => capture_command::run(arguments),
+        Command::Switch(arguments) => match &arguments.command {
+            SwitchCommand::Cost(arguments) => switch_cost::run(arguments),
+        },
         Command::Completions(arguments) => shell::completions(arguments.shell),
         Command::Man(arguments) => shell::man(arguments.command.as_deref()),
     }

@@ -192,6 +192,11 @@ pub(crate) enum Problem {
         /// The cause.
         source: io::Error,
     },
+    /// No hypervisor would keep extended state by this leaf 0xD.
+    #[error(
+        "the cpu's leaf 0000000d contradicts itself: what is to be saved cannot be told (`selfsame show` says why)"
+    )]
+    NoPlatform,
     /// Standard output cannot be written.
     #[error("standard output cannot be written: {}", io_text(.0))]
     Output(io::Error),

@@ -68,6 +68,22 @@ fn two_hosts_differ() {
 }
 
 #[test]
+fn a_switch_costs_what_its_plan_writes_beside_xen_and_kvm() {
+    let cost = |arguments: &[&str]| {
+        let ended = run(&[&["switch", "cost"], arguments].concat());
+        assert_eq!((ended.status, &*ended.stderr), (0, ""));
+        ended.stdout
+    };
+    assert_snapshot!("switch_cost", cost(&["--from", "hvm", "--to", "hvm"]));
+    assert_snapshot!("switch_cost_verbose", cost(&["--from", "hvm", "--to", "pv", "--cpu", "amd", "--verbose"]));
+    assert_snapshot!("switch_cost_json", cost(&["--from", "pv32", "--to", "idle", "--cpu", "pool/old", "--json"]));
+    assert_eq!(
+        cost(&["--from", "idle", "--to", "idle", "-q"]),
+        "idle to idle on a CPU with everything (vmx, xsaves, faulting): 0 writes, 0 MSR reads\n"
+    );
+}
+
+#[test]
 fn the_help_lists_the_commands() {
     assert_snapshot!(run(&["--help"]).stdout);
 }

@@ -27,6 +27,8 @@ fn unusable_files_are_named_with_what_is_wrong() {
     assert_unusable(&["show", "bad/cut"], "selfsame: bad/cut: line 9: the file is cut off");
     assert_unusable(&["show", "bad/changed"], "selfsame: bad/changed: line 16: the lines above were changed");
     assert_unusable(&["diff", "pool", "amd"], "selfsame: pool: a directory; give one file");
+    assert_unusable(&["switch", "cost", "--from", "pv", "--to", "hvm", "--cpu", "pool"], "a directory; give one file");
+    assert_unusable(&["switch", "cost", "--from", "xen", "--to", "hvm"], "possible values: idle, pv, pv32, hvm");
     assert_unusable(&["level", "pool", "--running", "amd"], "make one with `selfsame policy --from amd`");
 }
 
