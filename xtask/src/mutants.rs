@@ -22,7 +22,7 @@ use crate::report::{RED, duration_text};
 use crate::workspace::Workspace;
 
 /// The tests of the machine that are about the plans, fast ones first: most mutants are dead after the first.
-const TESTS: [&str; 5] = ["advisories", "moves", "descriptors", "exhaustive", "random"];
+const TESTS: [&str; 6] = ["advisories", "moves", "runs", "descriptors", "exhaustive", "random"];
 /// How long one of them may take; without a mutant the longest takes a tenth of it.
 const LIMIT: Duration = Duration::from_secs(300);
 
