@@ -162,16 +162,21 @@ impl MsrFile {
         at.and_then(|at| self.values.get(at)).copied().unwrap_or_default()
     }
 
-    /// What an MSR of [`ROWS`] or a masking MSR holds, to be changed.
-    fn get_mut(&mut self, hardware: &Hardware, index: u32) -> Option<&mut u64> {
+    /// What an MSR holds, masking MSRs included; `None` if the machine does not know it.
+    fn read(&self, hardware: &Hardware, index: u32) -> Option<u64> {
         match ROWS.iter().position(|row| row.index == index) {
-            Some(at) => self.values.get_mut(at),
-            None => self.masks.get_mut(hardware.masks().iter().position(|mask| mask.index == index)?),
+            Some(at) => self.values.get(at),
+            None => self.masks.get(hardware.masks().iter().position(|mask| mask.index == index)?),
         }
+        .copied()
     }
 
     pub(crate) fn set(&mut self, hardware: &Hardware, index: u32, value: u64) {
-        if let Some(place) = self.get_mut(hardware, index) {
+        let place = match ROWS.iter().position(|row| row.index == index) {
+            Some(at) => self.values.get_mut(at),
+            None => hardware.masks().iter().position(|mask| mask.index == index).and_then(|at| self.masks.get_mut(at)),
+        };
+        if let Some(place) = place {
             *place = value;
         }
     }
@@ -221,7 +226,7 @@ impl Processor<'_> {
     /// # Errors
     ///
     /// #GP for an MSR that the CPU does not have.
-    pub fn msr(&mut self, index: u32) -> Result<u64, Fault> {
+    pub fn msr(&self, index: u32) -> Result<u64, Fault> {
         let absent = Fault::GeneralProtection(GpCause::NoSuchMsr { index });
         let value = match index {
             XSS => self.hardware.has_xsaves().then_some(self.cpu.xss.bits()),
@@ -230,10 +235,8 @@ impl Processor<'_> {
             U_CET => self.hardware.has_cet_ss().then(|| self.cpu.extended.contents.get(Component::CET_U)),
             PL0_SSP => self.hardware.has_cet_ss().then(|| self.cpu.extended.contents.get(Component::CET_S)),
             _ => {
-                let is_present = |row: &Row| row.index == index && (row.is_present)(self.hardware);
-                let is_mask = self.hardware.masks().iter().any(|mask| mask.index == index);
-                let known = is_mask || ROWS.iter().any(is_present);
-                known.then(|| self.cpu.msrs.get_mut(self.hardware, index).map(|value| *value)).flatten()
+                let is_absent = |row: &Row| row.index == index && !(row.is_present)(self.hardware);
+                if ROWS.iter().any(is_absent) { None } else { self.cpu.msrs.read(self.hardware, index) }
             }
         };
         value.ok_or(absent)

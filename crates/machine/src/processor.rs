@@ -311,8 +311,8 @@ impl Processor<'_> {
         Ok(())
     }
 
-    /// A breakpoint is hit: the CPU writes DR6, and raises #DB.
-    pub fn hit_breakpoint(&mut self, dr6: u64) {
+    /// The CPU raises #DB, and tells in DR6 why.
+    pub fn raise_debug_exception(&mut self, dr6: u64) {
         self.cpu.dr6 = dr6;
     }
 

@@ -70,8 +70,9 @@ impl Descriptor {
         matches!(self.kind(), 0x10..=0x17 | 0x1A | 0x1B | 0x1E | 0x1F)
     }
 
-    const fn is_code_64(self) -> bool {
-        self.kind() >= 0x18 && self.0 >> 53 & 1 == 1
+    /// Whether it is a 64-bit code segment of ring 0, which interrupt gates may name.
+    const fn is_hypervisors_code(self) -> bool {
+        self.is_present() && self.kind() >= 0x18 && self.0 >> 53 & 1 == 1 && self.dpl() == 0
     }
 
     const fn base(self) -> u64 {
@@ -301,23 +302,28 @@ impl Processor<'_> {
     /// # Errors
     ///
     /// #DF where one of them does not.
-    pub fn deliver_nmi(&mut self, code: u16, marker: u16) -> Result<(), Fault> {
-        let held = self.cpu.tlb.clone();
-        let is_deliverable = self.finds_itself(code, marker) && {
-            self.cpu.tlb.load(self.memory, self.cpu.cr3);
-            self.finds_itself(code, marker)
-        };
-        self.cpu.tlb = held;
-        if is_deliverable { Ok(()) } else { Err(Fault::DoubleFault { selector: code }) }
+    pub fn deliver_nmi(&self, code: u16, marker: u16) -> Result<(), Fault> {
+        let walked = |page| self.memory.walk(self.cpu.cr3, page);
+        let held = |page| self.cpu.tlb.held(self.cpu.cr3, page).or_else(|| walked(page));
+        if self.finds_itself(code, marker, held) && self.finds_itself(code, marker, walked) {
+            Ok(())
+        } else {
+            Err(Fault::DoubleFault { selector: code })
+        }
     }
 
-    fn finds_itself(&mut self, code: u16, marker: u16) -> bool {
-        self.has_code_segment(code) && self.lsl(marker) == Ok(Some(u32::from(self.cpu.number)))
+    fn finds_itself(&self, code: u16, marker: u16, translate: impl Fn(u64) -> Option<Translation>) -> bool {
+        let find = |selector| {
+            let linear = self.linear(selector).ok()?;
+            let frame = translate(linear / PAGE_BYTES)?.frame;
+            Some(Descriptor(self.memory.descriptor(frame, index_in_page(linear))))
+        };
+        let is_this_cpus = |marker: Descriptor| marker.is_present() && marker.limit() == u32::from(self.cpu.number);
+        find(code).is_some_and(Descriptor::is_hypervisors_code) && find(marker).is_some_and(is_this_cpus)
     }
 
     fn has_code_segment(&mut self, selector: u16) -> bool {
-        let code = self.fetch(selector).ok();
-        code.is_some_and(|code| code.is_present() && code.is_code_64() && code.dpl() == 0)
+        self.fetch(selector).is_ok_and(Descriptor::is_hypervisors_code)
     }
 
     fn has_shadow_stack(&self) -> bool {

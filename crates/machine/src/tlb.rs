@@ -36,12 +36,17 @@ impl Tlb {
 
     /// What an address is translated to: what is held, else what a walk finds, which is then held.
     pub(crate) fn translate(&mut self, memory: &Memory, cr3: u64, linear: u64) -> Option<Translation> {
-        let (pcid, page) = (cr3 & PCID, linear / PAGE_BYTES);
-        if let Some(held) = self.0.iter().find(|held| held.pcid == pcid && held.page == page) {
-            return Some(held.translation);
-        }
-        let translation = memory.walk(cr3, page)?;
-        self.0.push(Held { pcid, page, translation });
-        Some(translation)
+        let page = linear / PAGE_BYTES;
+        self.held(cr3, page).or_else(|| {
+            let translation = memory.walk(cr3, page)?;
+            self.0.push(Held { pcid: cr3 & PCID, page, translation });
+            Some(translation)
+        })
+    }
+
+    /// What is held for a page.
+    pub(crate) fn held(&self, cr3: u64, page: u64) -> Option<Translation> {
+        let held = self.0.iter().find(|held| held.pcid == cr3 & PCID && held.page == page);
+        held.map(|held| held.translation)
     }
 }

@@ -98,7 +98,7 @@ fn action(dice: &mut Dice, machine: &MachineShape, shape: &GuestShape) -> Action
         16 => Action::Breakpoints { are_on: dice.flip() },
         17 if is_pv => Action::Ldt(dice.below(4) * 100),
         18 => Action::SaveAndRestore,
-        19 => Action::Hit,
+        19 => Action::Debug,
         _ => Action::Exit,
     }
 }

@@ -1,6 +1,6 @@
 //! Into a guest and out of it again: the step, XFD, CR0.TS.
 
-use selfsame_xstate::{ComponentSet, SaveMethod, Xcr0, Xss};
+use selfsame_xstate::{Component, ComponentSet, SaveMethod, Xcr0, Xss};
 
 use crate::switcher::{StateOwner, SwitchError, Switcher};
 use crate::{Cpu, Entry, Extended, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
@@ -22,12 +22,8 @@ impl Switcher<'_> {
             current.has_run = true;
         }
         let (extended, is_hvm) = (&vcpu.extended, vcpu.kind() == Kind::Hvm);
-        let arriving = StateOwner {
-            name: vcpu.name(),
-            is_hvm,
-            area: extended.area(),
-            mask: extended.mask(vcpu.kind(), self.platform.supervisor),
-        };
+        let mask = extended.mask(vcpu.kind(), self.platform.supervisor);
+        let arriving = StateOwner { name: vcpu.name(), area: extended.area(), mask };
         let leaving = self.owner.replace(arriving);
         let (save, load) = if leaving == Some(arriving) { (None, None) } else { (leaving, Some(arriving)) };
         let xss = match extended.xss() {
@@ -41,9 +37,11 @@ impl Switcher<'_> {
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
             ..Entry::default()
         };
-        if is_hvm {
+        if mask.contains(Component::CET_S) {
             // Its own comes with its area, and it writes it at will.
             self.shadows.pl0_ssp.forget();
+        }
+        if is_hvm {
             if let Some(guest) = extended.xfd() {
                 self.shadows.xfd_err.update(guest.xfd_err, |value| entry.xfd_err = Some(value));
                 self.shadows.xfd.update(guest.xfd, |value| entry.xfd = Some(value));

@@ -92,7 +92,8 @@ pub struct Own {
     pub cr4: Cr4,
     /// The hypervisor's shadow stack for entries from ring 3, where it has one.
     pub pl0_ssp: Option<u64>,
-    /// The hypervisor's values of the registers in [`REGISTERS`](crate::REGISTERS).
+    /// The hypervisor's values of the registers in [`REGISTERS`](crate::REGISTERS). The way out of an HVM guest brings those
+    /// that are carried: from the host-state area of every VMCS, or by VMLOAD. DS, ES, FS and GS are null there.
     pub registers: Registers,
     /// The bits beside the one that [`Visibility::Faulting`] switches in its register, read once at bring-up.
     pub faulting_register: u64,

@@ -6,7 +6,8 @@ use crate::{Cpu, Cr4, Entry, GdtBase, Gdtr, Kind, Occupancy, Segment, Selector, 
 
 impl Switcher<'_> {
     /// Takes a vCPU off this CPU, extended state included, and puts nobody in its place: because another CPU wants it, because
-    /// somebody wants to look at its state, because it ends, before the machine sleeps.
+    /// somebody wants to look at its state, because it ends, before the machine sleeps. A vCPU that ends is flushed like any
+    /// other: this CPU would take the next one of its name for it.
     ///
     /// When what is returned has been executed, its state is in memory, and its residence ends.
     ///
@@ -14,8 +15,9 @@ impl Switcher<'_> {
     ///
     /// Refuses a vCPU that is not on this CPU.
     pub fn flush(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<&Entry, SwitchError> {
-        let is_current = self.current() == Some(vcpu.name());
-        let is_owner = self.owner.is_some_and(|owner| owner.name == vcpu.name());
+        let is_here = vcpu.residence.cpu() == Some(self.own.tables.cpu());
+        let is_current = is_here && self.current() == Some(vcpu.name());
+        let is_owner = is_here && self.owner.is_some_and(|owner| owner.name == vcpu.name());
         if !is_current && !is_owner {
             return Err(SwitchError::NotCurrent { current: self.current() });
         }
@@ -37,12 +39,10 @@ impl Switcher<'_> {
             self.release_unless_owner(vcpu);
             return;
         };
+        // Every #DB leaves its cause there, whether the guest sees the register or not.
+        self.shadows.dr6.forget();
         match vcpu.kind() {
-            Kind::Pv64 | Kind::Pv32 => {
-                // Breakpoints that were hit.
-                self.shadows.dr6.forget();
-                self.take_off_segments(cpu, vcpu, next_cr4);
-            }
+            Kind::Pv64 | Kind::Pv32 => self.take_off_segments(cpu, vcpu, next_cr4),
             Kind::Hvm => {
                 self.has_unnoted_exit = true;
                 let live = LIVE[current.occupancy as usize].intersection(self.platform.registers);

@@ -51,7 +51,6 @@ pub(crate) struct Current {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct StateOwner {
     pub(crate) name: VcpuName,
-    pub(crate) is_hvm: bool,
     pub(crate) area: AreaAddress,
     pub(crate) mask: ComponentSet,
 }
@@ -249,9 +248,16 @@ impl<'p> Switcher<'p> {
         }
     }
 
+    /// Checks that `vcpu` is the one that is on this CPU, and not a later one of the same name.
+    #[inline]
     pub(crate) fn check_current(&self, vcpu: Option<&Vcpu>) -> Result<(), SwitchError> {
         let current = self.current();
-        if current == vcpu.map(Vcpu::name) { Ok(()) } else { Err(SwitchError::NotCurrent { current }) }
+        let is_here = |vcpu: &Vcpu| vcpu.residence.cpu() == Some(self.own.tables.cpu());
+        if current == vcpu.map(Vcpu::name) && vcpu.is_none_or(is_here) {
+            Ok(())
+        } else {
+            Err(SwitchError::NotCurrent { current })
+        }
     }
 
     /// Writes the registers that are this CPU's own while `occupancy` runs.

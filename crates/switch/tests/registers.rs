@@ -429,6 +429,33 @@ fn an_hvm_guest_gets_the_debug_registers_at_its_first_mov_and_they_follow_it() {
 }
 
 #[test]
+fn what_the_debug_exceptions_of_one_guest_leave_in_dr6_is_not_taken_for_the_value_of_the_next() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let (with_access, without) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    stage.change(with_access, |vcpu| vcpu.with_debug(DebugState::RESET));
+    stage.run(0, with_access);
+    stage.switch(0, without);
+    stage.enter(0, without);
+    stage.cpus[0].trace.debug.dr6 = 0xFFFF_4FF0; // It single-steps.
+    stage.exit(0, without);
+    assert_eq!(debug_writes(&stage.run(0, with_access)), [(DebugRegister::Dr6, 0xFFFF_0FF0)]);
+}
+
+#[test]
+fn a_new_vcpu_is_not_taken_for_an_old_one_of_its_name() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let old = stage.add(Kind::Hvm, 1, 0);
+    stage.run(0, old);
+    let new = stage.add(Kind::Hvm, 1, 0);
+    let not_current = SwitchError::NotCurrent { current: Some(stage.vcpus[old].name()) };
+    let cpu = &mut stage.cpus[0];
+    assert_eq!(cpu.switcher.enter(&stage.vcpus[new]).unwrap_err(), not_current);
+    assert_eq!(cpu.switcher.flush(&mut cpu.trace, &mut stage.vcpus[new]).unwrap_err(), not_current);
+    assert_eq!(cpu.switcher.switch(&mut cpu.trace, None, &mut stage.vcpus[new]).unwrap_err(), not_current);
+    assert_eq!(stage.vcpus[new].residence.cpu(), None);
+}
+
+#[test]
 fn a_pv_guest_cannot_break_on_the_hypervisor_not_even_with_a_mask_xsa_444() {
     let hypervisor = 0xFFFF_8000_0000_0000..=0xFFFF_87FF_FFFF_FFFF;
     let judge = |debug: DebugState| debug.judge_pv(hypervisor.clone());

@@ -22,10 +22,10 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "let _ = xcr0;",
     ),
     mutant(
-        "xcr0-written-always",
+        "xcr0-wider-than-needed",
         "enter.rs",
-        "if !user.is_empty() && !self.shadows.xcr0.get().is_some_and(has_all) {",
-        "if !user.is_empty() && !self.shadows.xcr0.get().is_some_and(has_all) || save.is_some() {",
+        "let wide = xcr0.filter(|&value| has_all(value)).unwrap_or(self.platform.xcr0);",
+        "let wide = self.platform.xcr0;",
     ),
     mutant(
         "xss-not-raised",
@@ -299,7 +299,6 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant("breakpoints-not-read-back", "breakpoints.rs", "*value = cpu.read_debug(register);", ""),
     mutant("dr6-not-read-back", "breakpoints.rs", "from.debug.dr6 = cpu.read_debug(DebugRegister::Dr6);", ""),
     mutant("dr6-after-a-hit-believed", "leave.rs", "self.shadows.dr6.forget();", ""),
-    mutant("dr7-after-an-exit-believed", "leave.rs", "self.shadows.dr7.found(DR7_RESET);", ""),
     // CPUID and descriptors.
     mutant(
         "faulting-not-switched",

@@ -4,7 +4,7 @@ use selfsame_xstate::{Component, ComponentSet};
 
 use crate::proof::home::base_of;
 use crate::proof::{Client, Guest, Request, Violation, World};
-use crate::{Area, Cr4, Exit, Fault, Hardware, NmCause, Processor, Selector, UdCause, msr};
+use crate::{Area, Cr4, Exit, Fault, Hardware, NmCause, Processor, Selector, UdCause, Virtualisation, msr};
 
 /// Something that a guest does. Values are the guest's own tags, another each time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,8 +47,8 @@ pub enum Action {
         /// Whether they are on.
         are_on: bool,
     },
-    /// Hits a breakpoint, if it has breakpoints on: the CPU writes DR6. #DB of a PV guest is taken by its hypervisor.
-    Hit,
+    /// Takes a #DB, of a breakpoint or of a single step: the CPU writes DR6. That of a PV guest is taken by its hypervisor.
+    Debug,
     /// An LDT with this many descriptors.
     Ldt(u16),
     /// XSAVES or XSAVE of the guest's own, and the restore of it: no register changes, but for components that XFD disables,
@@ -74,7 +74,7 @@ impl<C: Client> World<C> {
         let vcpu = self.running(cpu).ok_or(misuse.clone())?;
         match action {
             Action::Exit => return self.exit_and_enter(cpu),
-            Action::Hit => return self.hit(cpu, vcpu),
+            Action::Debug => return self.take_debug_exception(cpu, vcpu),
             _ => {}
         }
         let (guest, hardware) = self.guest_and_hardware(vcpu).ok_or(misuse)?;
@@ -98,11 +98,14 @@ impl<C: Client> World<C> {
 }
 
 impl<C: Client> World<C> {
-    fn hit(&mut self, cpu: u16, vcpu: usize) -> Result<(), Violation> {
-        let Some(guest) = self.guest_mut(vcpu).filter(|guest| guest.has_breakpoints()) else { return Ok(()) };
-        guest.dr6 = guest.fresh_half();
-        let (dr6, is_pv) = (guest.dr6, guest.shape.kind.is_pv());
-        self.on(cpu)?.hit_breakpoint(dr6);
+    fn take_debug_exception(&mut self, cpu: u16, vcpu: usize) -> Result<(), Violation> {
+        let Some((guest, hardware)) = self.guest_and_hardware(vcpu) else { return Ok(()) };
+        let (dr6, is_pv) = (guest.fresh_half(), guest.shape.kind.is_pv());
+        // A VMCB has the guest's DR6; a VMCS has not, and what the hypervisor tells of it then is its own affair.
+        if guest.has_debug_access || hardware.virtualisation() == Virtualisation::Svm {
+            guest.dr6 = dr6;
+        }
+        self.on(cpu)?.raise_debug_exception(dr6);
         if is_pv { self.exit_and_enter(cpu) } else { Ok(()) }
     }
 
@@ -171,8 +174,11 @@ fn ask(guest: &mut Guest, hardware: &Hardware, action: Action) -> Option<Request
     }
 }
 
+/// Every other time the addresses are those that all guests share, so that masks are all that tells them apart.
 fn set_breakpoints(guest: &mut Guest, are_on: bool) {
-    guest.breakpoints = [0; 4].map(|_: u8| guest.fresh());
+    const SHARED: [u64; 4] = [0x40_1000, 0x40_1008, 0x40_1010, 0x40_1018];
+    let own = [0; 4].map(|_: u8| guest.fresh());
+    guest.breakpoints = if guest.breakpoints == SHARED { own } else { SHARED };
     guest.dr7 = if are_on { 0x4FF } else { 0x400 };
 }
 

@@ -9,7 +9,7 @@ use crate::processor::DR7_RESET;
 use crate::proof::guest::HYPERVISORS_MSRS;
 use crate::proof::home::{GDT_LIMIT, HYPERVISOR_PAGE, base_of, gdt_of, ldt_of};
 use crate::proof::{Guest, GuestKind, Home, MachineShape};
-use crate::{Cr4, Fault, GpCause, Owner, PAGE_BYTES, Processor, Selector, TableRegister, Tag, msr};
+use crate::{Area, Cr4, Fault, GpCause, MXCSR_INIT, Owner, PAGE_BYTES, Processor, Selector, TableRegister, Tag, msr};
 
 /// Something that a guest can find out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -78,9 +78,24 @@ impl Comparison {
     }
 }
 
+impl Guest {
+    /// Compares an image that is said to hold all of the guest's extended state with what the guest put into its registers.
+    pub(crate) fn differences_in(&self, image: &Area, machine: &MachineShape) -> Vec<Difference> {
+        let mut comparison = Comparison::default();
+        for component in self.shape.user(machine) | self.shape.supervisor() {
+            let found = if image.in_use().contains(component) { image.contents.get(component) } else { 0 };
+            comparison.expect(Item::Component(component), self.contents.get(component), found);
+        }
+        let has_mxcsr = !image.is_compacted() || image.in_use().contains(Component::SSE);
+        let mxcsr = if has_mxcsr { image.contents.mxcsr } else { MXCSR_INIT };
+        comparison.expect(Item::Mxcsr, u64::from(self.contents.mxcsr), u64::from(mxcsr));
+        comparison.0
+    }
+}
+
 impl Processor<'_> {
     /// Compares everything that `guest`, which this CPU is in, can find out with what it is to find.
-    pub(crate) fn differences(&mut self, machine: &MachineShape, guest: &Guest, home: &Home) -> Vec<Difference> {
+    pub(crate) fn differences(&mut self, guest: &Guest, home: &Home) -> Vec<Difference> {
         let mut comparison = Comparison::default();
         self.compare_extended(&mut comparison, guest);
         self.compare_msrs(&mut comparison, guest);
@@ -97,7 +112,7 @@ impl Processor<'_> {
             self.compare_control(&mut comparison, guest, home);
             self.compare_tables(&mut comparison, guest, home);
             self.compare_segments(&mut comparison, guest);
-            self.compare_cpuid(&mut comparison, machine, guest);
+            self.compare_cpuid(&mut comparison, guest);
         }
         comparison.0
     }
@@ -249,18 +264,17 @@ impl Processor<'_> {
         }
     }
 
-    fn compare_cpuid(&mut self, comparison: &mut Comparison, machine: &MachineShape, guest: &Guest) {
+    fn compare_cpuid(&mut self, comparison: &mut Comparison, guest: &Guest) {
         if self.hardware.faulting().is_some() {
             let is_faulting = matches!(self.cpuid(0, 0), Err(Fault::GeneralProtection(GpCause::CpuidFaulting)));
             comparison.expect(Item::Cpuid(FIRST_WORD), 1, u64::from(is_faulting));
             return;
         }
-        let policy = guest.shape.policy(machine);
         for word in self.hardware.masks().iter().flat_map(MaskingMsr::words) {
             let WordSource::Cpuid { leaf, subleaf, register } = word.source() else { continue };
             let found = self.cpuid(leaf, subleaf.unwrap_or(0)).map_or(u64::MAX, |answer| answer.get(register).into());
             let kept = self.hardware.leaves().word(word) & kept_bits(leaf, register);
-            let mut expected = policy.word(word) | kept;
+            let mut expected = guest.policy.word(word) | kept;
             if leaf == 1 && register == Register::Ecx && guest.cr4.contains(Cr4::OSXSAVE) {
                 expected |= 1 << 27;
             }

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
+use selfsame_cpuid::Leaves;
 use selfsame_xstate::{Component, ComponentSet};
 
 use crate::proof::{GuestKind, GuestShape, MachineShape, SaveInstructions};
@@ -22,6 +23,8 @@ pub struct Guest {
     pub number: u16,
     /// What it is.
     pub shape: GuestShape,
+    /// What CPUID is to show it.
+    pub policy: Leaves,
     /// Its page tables; for an HVM guest those that the hypervisor runs on for it.
     pub cr3: u64,
     /// Where its save area is at first.
@@ -73,6 +76,7 @@ impl Guest {
         Self {
             number,
             shape,
+            policy: shape.policy(machine),
             cr3: (u64::from(number) + 1) << 24 | u64::from(shape.pcid),
             area: 0xFFFF_9000_0000_0000 + (u64::from(number) << 20),
             contents: Contents::INIT,
@@ -97,11 +101,11 @@ impl Guest {
     }
 
     /// Gives the vCPU another shape, of the same kind.
-    pub(crate) fn set_shape(&mut self, shape: GuestShape, hardware: &Hardware) {
+    pub(crate) fn set_shape(&mut self, shape: GuestShape, machine: &MachineShape, hardware: &Hardware) {
         if let Some(block) = &mut self.block {
             block.controls = controls(&shape, hardware.virtualisation());
         }
-        self.shape = shape;
+        (self.shape, self.policy) = (shape, shape.policy(machine));
     }
 
     /// Returns a value of this guest's that nobody has used yet.
@@ -219,7 +223,7 @@ fn controls(shape: &GuestShape, virtualisation: Virtualisation) -> Controls {
 
 impl Processor<'_> {
     /// Whether the CPU has the MSR.
-    pub(crate) fn has_msr(&mut self, index: u32) -> bool {
+    pub(crate) fn has_msr(&self, index: u32) -> bool {
         self.msr(index).is_ok()
     }
 }

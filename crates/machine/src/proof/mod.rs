@@ -1,4 +1,12 @@
-//! Proofs of switch code.
+//! Proofs of switch code: a machine with guests, which find their own state after every switch, or the proof fails.
+//!
+//! ```text
+//! World::switch ─▶ leave the guest ─▶ Client::leave ─▶ Client::switch ─▶ Client::enter ─▶ enter the guest ─▶ look
+//! World::act    ─▶ the guest executes something; what it needs its hypervisor for goes by Client::serve
+//! ```
+//!
+//! The hypervisor of a proof is laid out as Xen and Selfsame are: a GDT of 16 pages whose 14th is the hypervisor's, PV guests
+//! with tables at an address by the number of the vCPU, and one shadow stack a CPU.
 
 mod action;
 mod case;

@@ -40,6 +40,22 @@ pub enum Violation {
         /// All that it holds otherwise.
         differences: Vec<Difference>,
     },
+    /// The image of a vCPU that is on no CPU any more is not what its guest left.
+    #[error("the image of vCPU {vcpu} is not its state: {differences:?}")]
+    Image {
+        /// The vCPU.
+        vcpu: usize,
+        /// All that differs.
+        differences: Vec<Difference>,
+    },
+    /// There is no area where a vCPU's is said to be.
+    #[error("vCPU {vcpu} has no area at {area:#x}")]
+    NoArea {
+        /// The vCPU.
+        vcpu: usize,
+        /// The address.
+        area: u64,
+    },
     /// A guest's instruction ended otherwise than on a machine of its own.
     #[error("vCPU {vcpu} does {action:?}: expected {expected:?}, got {found:?}")]
     Outcome {
@@ -120,7 +136,7 @@ impl<C: Client> World<C> {
             let vcpu = NewVcpu {
                 number: usize::from(number),
                 shape: guest.shape,
-                policy: guest.shape.policy(&shape),
+                policy: guest.policy.clone(),
                 cr3: guest.cr3,
                 area: guest.area,
             };
@@ -171,7 +187,7 @@ impl<C: Client> World<C> {
     /// Gives a guest, which runs nowhere, another shape: its policy has changed. The kind stays.
     pub fn set_shape(&mut self, vcpu: usize, shape: GuestShape) {
         let Some(guest) = self.guests.get_mut(vcpu) else { return };
-        guest.set_shape(shape, self.machine.hardware());
+        guest.set_shape(shape, &self.shape, self.machine.hardware());
         self.client.change(vcpu, shape);
     }
 
@@ -255,7 +271,8 @@ impl<C: Client> World<C> {
         self.enter_guest(cpu)
     }
 
-    /// Edits the saved state of a vCPU that runs nowhere: its SSE registers get a new value, or its area a new place.
+    /// Edits the saved state of a vCPU that runs nowhere: its SSE registers get a new value, or its area a new place. Before,
+    /// looks whether the image is all of the state.
     ///
     /// # Errors
     ///
@@ -268,6 +285,11 @@ impl<C: Client> World<C> {
         let (Some(guest), memory) = (self.guests.get_mut(vcpu), self.machine.memory()) else {
             return Err(Violation::Misuse { cpu: 0, what: "there is no such vCPU" });
         };
+        let image = memory.area(area).ok_or(Violation::NoArea { vcpu, area })?;
+        let differences = guest.differences_in(image, &self.shape);
+        if !differences.is_empty() {
+            return Err(Violation::Image { vcpu, differences });
+        }
         match *edit {
             Edit::Image => {
                 let value = guest.fresh();
@@ -385,7 +407,7 @@ impl<C: Client> World<C> {
             return Err(misuse);
         };
         let mut processor = self.machine.on(cpu).ok_or(misuse)?;
-        let differences = processor.differences(&self.shape, guest, home);
+        let differences = processor.differences(guest, home);
         if differences.is_empty() { Ok(()) } else { Err(Violation::Found { cpu, vcpu, differences }) }
     }
 

@@ -2,11 +2,11 @@
 #![allow(dead_code, unused_imports, reason = "every test file uses some of it")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is the failure of the test that calls it")]
 
-use selfsame_cpuid::{Leaves, LevellingCapabilities};
+use selfsame_cpuid::LevellingCapabilities;
 use selfsame_machine::proof::{
     Client, Edit, GuestKind, GuestShape, Home, MachineShape, NewVcpu, PER_DOMAIN, Request, SaveInstructions,
 };
-use selfsame_machine::{Area, Controls, Cr4, Fault, Machine, NmCause, Virtualisation, msr};
+use selfsame_machine::{Area, Controls, Cr4, Fault, Hardware, Machine, NmCause, Virtualisation, msr};
 use selfsame_switch::{
     AreaAddress, CpuId, CpuTables, Cr3, DeviceNotAvailable, DomainId, Entry, Extended, Frame, GdtPage, GuestXfd,
     GuestXss, Kind, Own, PerDomainArea, Platform, Register, Registers, Shown, SwitchError, Switcher, Vcpu, VcpuId,
@@ -17,7 +17,7 @@ use selfsame_xstate::{ComponentSet, Configurations, Xcr0, Xfd, Xss};
 /// A hypervisor that uses the plans.
 pub(crate) struct Planned {
     shape: MachineShape,
-    raw: Leaves,
+    hardware: Hardware,
     platform: &'static Platform,
     owns: Vec<Own>,
     switchers: Vec<Option<Switcher<'static>>>,
@@ -38,10 +38,10 @@ struct Guest {
 
 impl Client for Planned {
     fn new(shape: &MachineShape, homes: &[Home]) -> Self {
-        let raw = shape.leaves();
         let hardware = shape.hardware();
+        let raw = hardware.leaves();
         let configurations = Configurations::new(hardware.geometry()).unwrap();
-        let visibility = Visibility::of(&raw, LevellingCapabilities::expected(&raw), |mask| {
+        let visibility = Visibility::of(raw, LevellingCapabilities::expected(raw), |mask| {
             // As the firmware leaves them.
             if mask.row().meaning == selfsame_cpuid::MaskMeaning::And { u64::MAX } else { 0 }
         });
@@ -50,10 +50,10 @@ impl Client for Planned {
             Virtualisation::Svm => selfsame_switch::Virtualisation::Svm,
         };
         let per_domain = PerDomainArea::new(PER_DOMAIN).unwrap();
-        let platform = Platform::new(&raw, virtualisation, &configurations, visibility, per_domain);
+        let platform = Platform::new(raw, virtualisation, &configurations, visibility, per_domain);
         Self {
             shape: *shape,
-            raw,
+            hardware: hardware.clone(),
             // A switcher borrows it for as long as the machine is up.
             platform: Box::leak(Box::new(platform)),
             owns: homes.iter().map(own).collect(),
@@ -164,7 +164,7 @@ impl Client for Planned {
             }
             Request::Msr(msr::XFD, value) => {
                 let covered = selfsame_xstate::XfdWrites::Intercepted { policy: guest.new.shape.user(&self.shape) };
-                let xfd: Xfd = selfsame_xstate::wrmsr_xfd(value, covered, self.shape.hardware().geometry()).unwrap();
+                let xfd: Xfd = selfsame_xstate::wrmsr_xfd(value, covered, self.hardware.geometry()).unwrap();
                 guest.vcpu.extended.xfd_mut().unwrap().write_xfd(xfd);
             }
             Request::Msr(index, value) => {
@@ -230,8 +230,7 @@ impl Client for Planned {
 impl Planned {
     /// The area of a vCPU of this shape, with a policy that has all of it, in its initial state.
     pub(crate) fn area_of(&self, shape: &GuestShape) -> Area {
-        let hardware = self.shape.hardware();
-        let configurations = Configurations::new(hardware.geometry()).unwrap();
+        let configurations = Configurations::new(self.hardware.geometry()).unwrap();
         let states = shape.user(&self.shape) | shape.supervisor();
         let area = configurations.area(states, states).unwrap();
         let mut memory = Box::new(AreaMemory([0xAA; 1 << 14]));
@@ -300,7 +299,7 @@ impl Planned {
         let guest = &mut self.vcpus[number];
         if guest.new.shape.kind.is_pv() {
             let Platform { visibility, .. } = self.platform;
-            guest.vcpu.shown = Shown::pv(visibility, &self.raw, &guest.new.policy, guest.vcpu.guest_cr4);
+            guest.vcpu.shown = Shown::pv(visibility, self.hardware.leaves(), &guest.new.policy, guest.vcpu.guest_cr4);
         }
     }
 }
