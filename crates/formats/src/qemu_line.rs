@@ -317,7 +317,9 @@ mod tests {
 
     #[test]
     fn names_that_nobody_knows_are_findings() {
-        let dump = read(b"-cpu Nehalem,+avx521f,future-number=3,hv-time=on,model-id=a,,b", Models::known()).unwrap();
+        let dump =
+            read(b"-cpu Nehalem,+avx521f,future-number=3,hv-time=on,phys-bits=40,model-id=a,,b", Models::known())
+                .unwrap();
         let about: Vec<&str> = dump.findings.iter().map(|finding| &*finding.what).collect();
         assert_eq!(about, ["`future-number=3`", "`avx521f`"]);
     }

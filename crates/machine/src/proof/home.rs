@@ -105,7 +105,7 @@ impl Home {
         let mut values: Vec<(u32, u64)> =
             HYPERVISORS_MSRS.into_iter().map(|index| (index, own_value(index, cpu))).collect();
         values.extend([msr::SPEC_CTRL, msr::PQR_ASSOC].map(|index| (index, own_value(index, cpu))));
-        let values = values.into_iter().filter(|(index, _)| machine.on(cpu).is_some_and(|mut cpu| cpu.has_msr(*index)));
+        let values = values.into_iter().filter(|(index, _)| machine.on(cpu).is_some_and(|cpu| cpu.has_msr(*index)));
         let msrs = values.collect();
         Self { cpu, native, compat, cr3: 0, cr4, pl0_ssp, msrs }
     }
