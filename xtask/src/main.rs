@@ -236,9 +236,10 @@ mod tests {
     }
 
     #[test]
-    fn a_tier_adds_its_steps() {
+    fn every_tier_together_runs_every_step() {
         let steps: Vec<&str> = STEPS.iter().map(|step| step.word).collect();
-        assert_eq!(run(&["--emulators", "--fuzz", "--tools"]), steps);
+        let flags = Tier::ALL.map(|tier| format!("--{}", tier.word()));
+        assert_eq!(run(&flags.each_ref().map(String::as_str)), steps);
     }
 
     #[test]

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 /// Where an operation failed, and why.
 type Failure = (PathBuf, io::Error);
 
+/// The members of the copied workspace.
+const MEMBERS: &str = r#"members = ["crates/*"]"#;
+
 /// Copies the packages below `root/crates`, with a manifest for a workspace of them alone.
 ///
 /// A file is written only if it differs, so that cargo builds anew only what has changed since the last time.
@@ -16,13 +19,14 @@ pub(super) fn copy_packages(root: &Path, copy: &Path) -> Result<(), Failure> {
     }
     let manifest = root.join("Cargo.toml");
     let text = fs::read_to_string(&manifest).map_err(|source| (manifest, source))?;
-    write(&copy.join("Cargo.toml"), without_xtask(&text).as_bytes())?;
+    write(&copy.join("Cargo.toml"), of_packages_alone(&text).as_bytes())?;
     copy_folder(&root.join("crates"), &copy.join("crates"))
 }
 
-/// The workspace's manifest without the member that is not copied.
-fn without_xtask(manifest: &str) -> String {
-    manifest.replace(r#"members = ["crates/*", "xtask"]"#, r#"members = ["crates/*"]"#)
+/// The workspace's manifest without the members that are not copied.
+fn of_packages_alone(manifest: &str) -> String {
+    let lines = manifest.lines().map(|line| if line.starts_with("members = ") { MEMBERS } else { line });
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 fn copy_folder(from: &Path, to: &Path) -> Result<(), Failure> {
@@ -60,10 +64,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_manifest_of_this_workspace_loses_xtask_alone() {
+    fn the_manifest_of_this_workspace_keeps_its_packages_alone() {
         let manifest = include_str!("../../../Cargo.toml");
-        let copied = without_xtask(manifest);
-        assert!(!copied.contains("\"xtask\""));
-        assert_eq!(copied.len() + r#", "xtask""#.len(), manifest.len());
+        let copied = of_packages_alone(manifest);
+        let changed: Vec<&str> = copied.lines().filter(|line| !manifest.lines().any(|there| there == *line)).collect();
+        assert_eq!(changed, [MEMBERS]);
+        assert_eq!(copied.lines().count(), manifest.lines().count());
     }
 }
