@@ -49,6 +49,7 @@ mod memory;
 pub mod msr;
 #[cfg(bare)]
 mod panic;
+mod parameters;
 mod port;
 mod program;
 mod published;
@@ -62,6 +63,7 @@ pub use control::{Cr4, set_cr4, write_xcr0};
 pub use cpu::{Cpu, MAX_CPUS};
 pub use exit::{Outcome, exit, halt};
 pub use fault::Fault;
+pub use parameters::{EmbedError, MAX_TEXT_BYTES, embed_parameters, parameters};
 pub use published::Published;
 pub use ring_3::cpuid_in_ring_3;
 pub use serial::Serial;
