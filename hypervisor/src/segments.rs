@@ -1,18 +1,25 @@
 //! Segments: the flat ones of ring 0 and ring 3, and the task state that holds the trap stacks.
+//!
+//! They lie in page 14 of a table, where the hypervisor has them in every table that it loads
+//! ([`selfsame_switch::gdt`]), so that no selector ever changes. What the base itself loads has nothing of its own in the
+//! pages before.
 #![expect(unsafe_code, reason = "UNSAFETY: loads descriptor tables and segments")]
 
 use core::arch::asm;
 use core::cell::UnsafeCell;
 
+use selfsame_switch::gdt::{CPU_MARKER_SELECTOR, FIRST_HYPERVISOR_SELECTOR, LIMIT};
+
 use crate::cpu::Cpu;
 use crate::msr;
 
-/// Selectors in the GDT of every CPU. `entry.s` has the first three at the same places.
-pub(crate) const CODE: u16 = 0x08;
-pub(crate) const DATA: u16 = 0x10;
-pub(crate) const RING_3_DATA: u16 = 0x20 | 3;
-pub(crate) const RING_3_CODE: u16 = 0x28 | 3;
-const TSS: u16 = 0x30;
+/// Selectors in the GDT of every CPU.
+pub(crate) const CODE: u16 = FIRST + 0x08;
+pub(crate) const DATA: u16 = FIRST + 0x10;
+pub(crate) const RING_3_DATA: u16 = FIRST + 0x20 | 3;
+pub(crate) const RING_3_CODE: u16 = FIRST + 0x28 | 3;
+pub(crate) const TSS: u16 = FIRST + 0x30;
+const FIRST: u16 = FIRST_HYPERVISOR_SELECTOR;
 
 /// Flat segments that were accessed already: loading them writes nothing (SDM vol. 3A, 3.4.5).
 pub(crate) const CODE_64: u64 = 0x00af_9b00_0000_ffff;
@@ -20,8 +27,12 @@ pub(crate) const DATA_32: u64 = 0x00cf_9300_0000_ffff;
 pub(crate) const CODE_32: u64 = 0x00cf_9b00_0000_ffff;
 const RING_3_DATA_32: u64 = 0x00cf_f300_0000_ffff;
 const RING_3_CODE_64: u64 = 0x00af_fb00_0000_ffff;
+/// A read-only data segment of ring 3 whose limit is the CPU's number: LSL tells it.
+const CPU_MARKER: u64 = 0x0040_f100_0000_0000;
 
-const GDT_LEN: usize = 8;
+/// A page of descriptors. Those of an LDT and of the CPU's number have places, and are not used here
+/// ([`LDT_SELECTOR`](selfsame_switch::gdt::LDT_SELECTOR), [`CPU_MARKER_SELECTOR`]).
+pub(crate) const GDT_LEN: usize = 512;
 /// The task state as 32-bit words: each of its 64-bit fields lies on a multiple of four (SDM vol. 3A, 8.7).
 const TSS_LEN: usize = 26;
 const TSS_BYTES: u16 = 104;
@@ -32,10 +43,15 @@ const IO_PERMISSIONS: usize = 25;
 
 const GS_BASE: u32 = 0xc000_0101;
 
-/// One CPU's descriptor table and task state.
+/// Page 14 of a table.
+#[derive(Debug)]
+#[repr(C, align(4096))]
+pub(crate) struct Descriptors([u64; GDT_LEN]);
+
+/// One CPU's descriptors and task state.
 #[derive(Debug)]
 pub(crate) struct Segments {
-    gdt: UnsafeCell<[u64; GDT_LEN]>,
+    gdt: UnsafeCell<Descriptors>,
     tss: UnsafeCell<[u32; TSS_LEN]>,
 }
 
@@ -56,7 +72,7 @@ impl TablePointer {
 
 impl Segments {
     pub(crate) const fn new() -> Self {
-        Self { gdt: UnsafeCell::new([0; GDT_LEN]), tss: UnsafeCell::new([0; TSS_LEN]) }
+        Self { gdt: UnsafeCell::new(Descriptors([0; GDT_LEN])), tss: UnsafeCell::new([0; TSS_LEN]) }
     }
 
     /// Fills and loads the tables of `cpu`, and points GS at it.
@@ -65,16 +81,19 @@ impl Segments {
     ///
     /// 1. `cpu` is the area of the CPU that runs this.
     /// 2. It has not been done on this CPU before.
-    /// 3. CS, SS, DS and ES hold [`CODE`] and [`DATA`], as `entry.s` loads them.
+    /// 3. The segments in use are flat, as `entry.s` loads them.
     pub(crate) unsafe fn load(cpu: &'static Cpu) {
         let Self { gdt, tss } = &cpu.segments;
         // SAFETY: 1 and 2: nobody else reads or writes it, and the CPU does not know it yet.
         unsafe { *tss.get() = task_state(cpu.trap_stacks.each_ref().map(|stack| stack.top() as u64)) };
+        let number = u16::try_from(cpu.index()).unwrap_or(u16::MAX);
         // SAFETY: as above.
-        unsafe { *gdt.get() = descriptors(tss.get().addr() as u64) };
-        let pointer = TablePointer::new(gdt.get());
-        // SAFETY: the table is there for good. 3: the segments in use are the same in it.
+        unsafe { *gdt.get() = descriptors(tss.get().addr() as u64, number) };
+        let pointer = TablePointer { limit: LIMIT, base: (gdt.get().addr() - usize::from(FIRST)) as u64 };
+        // SAFETY: the descriptors are there for good.
         unsafe { asm!("lgdt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
+        // SAFETY: 3: the segments in use are the same in the table above, under other selectors.
+        unsafe { reload() };
         // SAFETY: the selector is that of the task state above.
         unsafe { asm!("ltr {:x}", in(reg) TSS, options(nostack, preserves_flags)) };
         // SAFETY: nothing here but `ring_3.s` uses GS.
@@ -83,10 +102,46 @@ impl Segments {
     }
 }
 
-fn descriptors(tss: u64) -> [u64; GDT_LEN] {
+/// Loads CS, SS, DS and ES with the selectors of this table, and FS and GS with none.
+///
+/// # Safety
+///
+/// A table with [`CODE`] and [`DATA`] is loaded, and what is compiled here runs on it: the segments in use are flat.
+unsafe fn reload() {
+    // SAFETY: the caller's. The stack is as it was behind the far return.
+    unsafe {
+        asm!(
+            "push {code}",
+            "lea {place}, [rip + 2f]",
+            "push {place}",
+            "retfq",
+            "2:",
+            "mov ss, {data:e}",
+            "mov ds, {data:e}",
+            "mov es, {data:e}",
+            "mov fs, {null:e}",
+            "mov gs, {null:e}",
+            code = const CODE as i32,
+            place = out(reg) _,
+            data = in(reg) u32::from(DATA),
+            null = in(reg) 0,
+            options(preserves_flags)
+        );
+    }
+}
+
+fn descriptors(tss: u64, cpu: u16) -> Descriptors {
     // An available 64-bit TSS takes two places (SDM vol. 3A, 8.2.3).
     let low = u64::from(TSS_BYTES - 1) | (tss & 0xff_ffff) << 16 | 0x89 << 40 | (tss >> 24 & 0xff) << 56;
-    [0, CODE_64, DATA_32, CODE_32, RING_3_DATA_32, RING_3_CODE_64, low, tss >> 32]
+    let first = [0, CODE_64, DATA_32, CODE_32, RING_3_DATA_32, RING_3_CODE_64, low, tss >> 32];
+    let mut all = [0; GDT_LEN];
+    for (place, descriptor) in all.iter_mut().zip(first) {
+        *place = descriptor;
+    }
+    if let Some(marker) = all.get_mut(usize::from((CPU_MARKER_SELECTOR - FIRST) >> 3)) {
+        *marker = CPU_MARKER | u64::from(cpu);
+    }
+    Descriptors(all)
 }
 
 fn task_state(stack_tops: [u64; 4]) -> [u32; TSS_LEN] {
@@ -105,8 +160,8 @@ mod tests {
 
     #[test]
     fn selectors_name_the_descriptors_that_they_are_for() {
-        let gdt = descriptors(0x0123_4567_89ab_cdef);
-        let at = |selector: u16| gdt[usize::from(selector >> 3)];
+        let Descriptors(gdt) = descriptors(0x0123_4567_89ab_cdef, 3);
+        let at = |selector: u16| gdt[usize::from((selector - FIRST) >> 3)];
         assert_eq!([at(CODE), at(DATA)], [CODE_64, DATA_32]);
         assert_eq!([at(RING_3_CODE), at(RING_3_DATA)], [RING_3_CODE_64, RING_3_DATA_32]);
         for (selector, ring) in [(CODE, 0), (DATA, 0), (RING_3_CODE, 3), (RING_3_DATA, 3)] {
@@ -115,8 +170,14 @@ mod tests {
     }
 
     #[test]
+    fn the_marker_has_the_number_of_the_cpu() {
+        let Descriptors(gdt) = descriptors(0, 3);
+        assert_eq!(gdt[usize::from((CPU_MARKER_SELECTOR - FIRST) >> 3)] & 0xffff, 3);
+    }
+
+    #[test]
     fn the_task_states_address_is_spread_over_its_descriptor() {
-        let [.., low, high] = descriptors(0x0123_4567_89ab_cdef);
+        let Descriptors([_, _, _, _, _, _, low, high, ..]) = descriptors(0x0123_4567_89ab_cdef, 3);
         assert_eq!(low >> 16 & 0xff_ffff | (low >> 56) << 24 | high << 32, 0x0123_4567_89ab_cdef);
         assert_eq!((low & 0xffff, low >> 40 & 0xff), (103, 0x89));
     }
