@@ -51,7 +51,13 @@ impl Residence {
         }
     }
 
-    /// Ends the claim. Called when the step that saves the vCPU has run, by who ran it; assembly stores 0xFFFF_FFFF.
+    /// Returns where assembly stores 0xFFFF_FFFF to end the claim, right behind the step that saves the vCPU.
+    #[must_use]
+    pub const fn as_ptr(&self) -> *mut u32 {
+        self.0.as_ptr()
+    }
+
+    /// Ends the claim. Called when the step that saves the vCPU has run, by who ran it.
     #[inline]
     pub fn release(&self) {
         self.0.store(Self::NOWHERE, Ordering::Release);
