@@ -11,6 +11,7 @@ mod blame;
 mod capabilities;
 mod check;
 mod closure;
+mod control;
 mod crc;
 mod exit;
 mod feature;
@@ -46,6 +47,7 @@ pub use binary::{BinaryError, EntryDefect, Frozen, LEAF_ENTRY_BYTES, MSR_ENTRY_B
 pub use blame::{Loss, Member, Warning, blame, kept_as_warning};
 pub use capabilities::{Capability, FaultingControl, LevellingCapabilities, MASKING_MSRS, MaskMeaning, MaskingMsr};
 pub use check::{Check, Reason, Refusal, Side};
+pub use control::{CR4_BITS, ControlBit, EFER_BITS};
 pub use exit::VcpuView;
 pub use feature::{Feature, Kind, KindError, Offer, Relation};
 pub use featureset::Featureset;

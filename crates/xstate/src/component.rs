@@ -210,6 +210,9 @@ pub struct ComponentRow {
     pub intel: Option<u32>,
     /// Its offset in the standard format on AMD CPUs, where known.
     pub amd: Option<u32>,
+    /// The model-specific registers that the component consists of, in the order of its bytes; none for a component whose
+    /// registers are reached by other instructions.
+    pub msrs: &'static [u32],
     /// Where the row comes from.
     pub source: &'static str,
 }
@@ -226,8 +229,8 @@ impl ComponentRow {
 
     const fn user(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
         let (class, owner, size_bytes, is_aligned64) = (Class::User, Owner::Vcpu, Some(size_bytes), Some(false));
-        let (used_bytes, initial, intel, amd) = (None, 0, None, None);
-        Self { component, name, class, owner, size_bytes, used_bytes, initial, is_aligned64, intel, amd, source }
+        let (used_bytes, initial, intel, amd, msrs): (_, _, _, _, &[u32]) = (None, 0, None, None, &[]);
+        Self { component, name, class, owner, size_bytes, used_bytes, initial, is_aligned64, intel, amd, msrs, source }
     }
 
     const fn supervisor(component: Component, name: &'static str, size_bytes: u32, source: &'static str) -> Self {
@@ -260,6 +263,10 @@ impl ComponentRow {
 
     const fn initially(self, initial: u64) -> Self {
         Self { initial, ..self }
+    }
+
+    const fn msrs(self, msrs: &'static [u32]) -> Self {
+        Self { msrs, ..self }
     }
 
     const fn aligned64(self) -> Self {
@@ -297,20 +304,25 @@ pub(crate) const TABLE: [ComponentRow; 21] = {
         R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7: 4 bytes are used; offsets as reported by Skylake-X and Zen 3")
             .using(4)
             .at(0xA80, 0x980),
-        R::supervisor(C::PASID, "pasid", 8, "SDM vol. 1, 13.5: one MSR"),
-        R::supervisor(C::CET_U, "cet-u", 16, "SDM vol. 1, 13.5; APM vol. 2, 11.5: two MSRs"),
+        R::supervisor(C::PASID, "pasid", 8, "SDM vol. 1, 13.5: one MSR").msrs(&[0xD93]),
+        R::supervisor(C::CET_U, "cet-u", 16, "SDM vol. 1, 13.5; APM vol. 2, 11.5: two MSRs").msrs(&[0x6A0, 0x6A7]),
         R::supervisor(C::CET_S, "cet-s", 24, "SDM vol. 1, 13.5; APM vol. 2, 11.5: three MSRs")
+            .msrs(&[0x6A4, 0x6A5, 0x6A6])
             .class(Class::KernelDynamic)
             .owner(Owner::HvmVcpu),
         R::supervisor(C::HDC, "hdc", 8, "SDM vol. 1, 13.5: one MSR; allowed at reset")
             .initially(1)
+            .msrs(&[0xDB0])
             .class(Class::Unsupported)
             .owner(Owner::Cpu),
-        R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs").class(Class::Unsupported),
+        R::supervisor(C::UINTR, "uintr", 48, "SDM vol. 1, 13.5: six MSRs")
+            .msrs(&[0x986, 0x987, 0x988, 0x989, 0x98A, 0x985])
+            .class(Class::Unsupported),
         // The size follows the depth of the LBR stack; every CPU seen so far reports 808 bytes, unaligned.
         R::supervisor(C::LBR, "lbr", 0, "SDM vol. 1, 13.5").unfixed().class(Class::Independent).owner(Owner::Cpu),
         R::supervisor(C::HWP, "hwp", 8, "SDM vol. 1, 13.5: one MSR; the whole range at reset")
             .initially(0x8000_FF01)
+            .msrs(&[0x774])
             .class(Class::Unsupported)
             .owner(Owner::Cpu),
         R::user(C::XTILECFG, "xtilecfg", 64, "SDM vol. 1, 13.5; offset as reported by Sapphire Rapids")
