@@ -1,0 +1,156 @@
+//! Contents for components: random, and such as registers take and give back.
+
+use selfsame_xstate::{Component, ComponentSet};
+
+use crate::machine::Machine;
+use crate::random::Random;
+
+/// What makes contents of one component: fills its bytes, which are zero, as a CPU would save them.
+type Fill = fn(&mut [u8], &mut Random, &Machine);
+
+/// Every component that this program can use; MXCSR is apart.
+const FILLS: &[(Component, Fill)] = &[
+    (Component::X87, x87),
+    (Component::SSE, bulk),
+    (Component::AVX, bulk),
+    (Component::BNDREGS, bulk),
+    (Component::BNDCSR, bndcsr),
+    (Component::OPMASK, bulk),
+    (Component::ZMM_HI256, bulk),
+    (Component::HI16_ZMM, bulk),
+    (Component::PKRU, pkru),
+    (Component::CET_U, cet_u),
+    (Component::CET_S, |bytes, random, _| words(bytes, || random.address() & !3)),
+    (Component::UINTR, uintr),
+    (Component::XTILECFG, xtilecfg),
+    (Component::XTILEDATA, bulk),
+    (Component::APX, bulk),
+];
+
+/// The components that contents are made for.
+pub(crate) fn known() -> ComponentSet {
+    FILLS.iter().map(|&(component, _)| component).collect()
+}
+
+/// Fills the bytes of a component, which are zero; without contents for it they stay so.
+pub(crate) fn fill(component: Component, bytes: &mut [u8], random: &mut Random, machine: &Machine) {
+    if let Some((_, fill)) = FILLS.iter().find(|(own, _)| *own == component) {
+        fill(bytes, random, machine);
+    }
+}
+
+/// A value of MXCSR that the CPU takes.
+pub(crate) fn mxcsr(random: &mut Random, machine: &Machine) -> u32 {
+    random.next_32() & machine.mxcsr_mask.bits()
+}
+
+/// Registers that take anything: numbers that all differ, so that what moves is seen.
+fn bulk(bytes: &mut [u8], random: &mut Random, _: &Machine) {
+    let (mut number, step) = (random.next(), random.next() | 1);
+    words(bytes, || {
+        number = number.wrapping_add(step);
+        number
+    });
+}
+
+fn words(bytes: &mut [u8], mut next: impl FnMut() -> u64) {
+    for word in bytes.as_chunks_mut().0 {
+        *word = next().to_le_bytes();
+    }
+}
+
+/// Writes a little-endian number at `at`.
+fn put<const LEN: usize>(bytes: &mut [u8], at: usize, value: [u8; LEN]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = value;
+    }
+}
+
+/// Control, status, tags, pointers and registers (SDM vol. 1, 13.5.1); bytes 24 to 31 are MXCSR's.
+fn x87(bytes: &mut [u8], random: &mut Random, machine: &Machine) {
+    /// Of the control word: bit 6 is one, bits 7 and 13 to 15 are zero (SDM vol. 1, 8.1.5).
+    const CONTROL: (u16, u16) = (0x1f3f, 0x40);
+    const EXCEPTIONS: u16 = 0x3f;
+    /// Of the status word: ES and B follow from the exceptions (SDM vol. 1, 8.1.3.3).
+    const PENDING: u16 = 0x8080;
+    const OPCODE: u16 = 0x7ff;
+
+    let [a, b, c, d, e, f, g, _] = random.next().to_le_bytes();
+    let control = u16::from_le_bytes([a, b]) & CONTROL.0 | CONTROL.1;
+    let status = u16::from_le_bytes([c, d]) & !PENDING;
+    let is_pending = status & !control & EXCEPTIONS != 0;
+    let status = if is_pending { status | PENDING } else { status };
+    put(bytes, 0, control.to_le_bytes());
+    put(bytes, 2, status.to_le_bytes());
+    put(bytes, 4, [e]);
+    // AMD CPUs keep opcode and pointers only while an exception is pending, unless they say that they always do (APM
+    // vol. 3, app. E, Fn8000_0008:EBX).
+    let keeps_pointers = is_pending || machine.has("xsaveerptr") || !machine.leaves.vendor().is_amd_like();
+    if keeps_pointers {
+        put(bytes, 6, (u16::from_le_bytes([f, g]) & OPCODE).to_le_bytes());
+        put(bytes, 8, random.address().to_le_bytes());
+        put(bytes, 16, random.address().to_le_bytes());
+    }
+    for register in bytes.as_chunks_mut::<16>().0.iter_mut().skip(2) {
+        put(register, 0, random.next().to_le_bytes());
+        put(register, 8, random.next_32().to_le_bytes().first_chunk::<2>().copied().unwrap_or_default());
+    }
+}
+
+/// BNDCFGU has bits 0 and 1 and the base of a page; BNDSTATUS takes anything.
+fn bndcsr(bytes: &mut [u8], random: &mut Random, _: &Machine) {
+    put(bytes, 0, (random.address() & !0xffc).to_le_bytes());
+    put(bytes, 8, random.next().to_le_bytes());
+}
+
+fn pkru(bytes: &mut [u8], random: &mut Random, _: &Machine) {
+    put(bytes, 0, random.next_32().to_le_bytes());
+}
+
+/// U_CET and PL3_SSP; nothing here runs in ring 3.
+fn cet_u(bytes: &mut [u8], random: &mut Random, machine: &Machine) {
+    put(bytes, 0, user_cet(random, machine).to_le_bytes());
+    put(bytes, 8, (random.address() & !3).to_le_bytes());
+}
+
+/// A value of IA32_U_CET with the bits that the CPU has (SDM vol. 1, 17.2; vol. 3D for the bits of one half).
+fn user_cet(random: &mut Random, machine: &Machine) -> u64 {
+    /// SH_STK_EN, WR_SHSTK_EN.
+    const SHADOW_STACKS: u64 = 0x3;
+    /// ENDBR_EN, LEG_IW_EN, NO_TRACK_EN, SUPPRESS_DIS, TRACKER, and the base of the bitmap.
+    const TRACKING: u64 = !0xfff | 0x83c;
+    let has = |name, bits| if machine.has(name) { bits } else { 0 };
+    random.address() & (has("shstk", SHADOW_STACKS) | has("ibt", TRACKING))
+}
+
+/// A value of IA32_S_CET that changes nothing in ring 0: neither shadow stacks nor tracking are on.
+pub(crate) fn supervisor_cet(random: &mut Random, machine: &Machine) -> u64 {
+    /// SH_STK_EN, ENDBR_EN, TRACKER.
+    const EFFECTIVE: u64 = 0x805;
+    user_cet(random, machine) & !EFFECTIVE
+}
+
+/// Six registers (SDM vol. 1, 13.5.11): UIHANDLER, UISTACKADJUST, UINV and UITTSZ and UIF, UPIDADDR, UIRR, UITTADDR.
+fn uintr(bytes: &mut [u8], random: &mut Random, _: &Machine) {
+    /// UITTSZ, UINV, UIF.
+    const MISC: u64 = 0x8000_00ff_ffff_ffff;
+    put(bytes, 0, random.address().to_le_bytes());
+    put(bytes, 8, (random.address() & !6).to_le_bytes());
+    put(bytes, 16, (random.next() & MISC).to_le_bytes());
+    put(bytes, 24, (random.address() & !0x3f).to_le_bytes());
+    put(bytes, 32, random.next().to_le_bytes());
+    put(bytes, 40, (random.address() & !0xe).to_le_bytes());
+}
+
+/// Palette 1: eight tiles of at most 16 rows of 64 bytes (SDM vol. 2, LDTILECFG).
+fn xtilecfg(bytes: &mut [u8], random: &mut Random, _: &Machine) {
+    const PALETTE: u8 = 1;
+    let [start_row, ..] = random.below(16).to_le_bytes();
+    put(bytes, 0, [PALETTE, start_row]);
+    for tile in 0..8 {
+        let [columns_bytes, ..] = random.below(65).to_le_bytes();
+        let [rows, ..] = (1 + random.below(16)).to_le_bytes();
+        put(bytes, 16 + 2 * tile, [columns_bytes, 0]);
+        put(bytes, 48 + tile, [if columns_bytes == 0 { 0 } else { rows }]);
+    }
+}

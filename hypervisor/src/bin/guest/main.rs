@@ -1,0 +1,87 @@
+//! The guest of the reference hypervisor: uses everything that its CPUID shows, and verifies that nothing of it is
+//! changed by what else the machine runs.
+//!
+//! It runs without a hypervisor, too: nothing is switched there, and everything must verify. What it does is told by
+//! its parameters ([`parameters::Parameters`]); what it says, the hypervisor reads at [`guest_ports`] and the serial
+//! port. Its last line is `passed` where all went well.
+//!
+//! [`guest_ports`]: selfsame_hypervisor::guest_ports
+#![cfg_attr(bare, no_std)]
+#![cfg_attr(bare, no_main)]
+
+mod area;
+mod checksum;
+mod compare;
+mod contents;
+mod control;
+mod listing;
+mod machine;
+mod parameters;
+mod random;
+mod round;
+mod rounds;
+mod state;
+mod system;
+
+use core::fmt::{self, Write};
+
+use selfsame_hypervisor::{Cpu, Outcome, Serial, parameters as started_with, program};
+use thiserror::Error;
+
+use crate::machine::{Machine, NotSwitchedOn};
+use crate::parameters::{ParameterError, Parameters};
+use crate::rounds::RoundError;
+use crate::state::{Form, FormError};
+
+program!(run);
+
+/// Why the guest fails.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+enum GuestError {
+    #[error("the parameters are no text: {0}")]
+    NoText(#[from] core::str::Utf8Error),
+    #[error(transparent)]
+    Parameters(#[from] ParameterError),
+    #[error(transparent)]
+    NotSwitchedOn(#[from] NotSwitchedOn),
+    #[error(transparent)]
+    Form(#[from] FormError),
+    #[error(transparent)]
+    Round(#[from] RoundError),
+    #[error("the serial port does not take text")]
+    Serial(#[from] fmt::Error),
+}
+
+fn run(_: &'static Cpu) -> Outcome {
+    let mut serial = Serial::com1();
+    match guest(&mut serial) {
+        Ok(()) => Outcome::Success,
+        Err(error) => {
+            // Writing to the serial port does not fail.
+            let _ = writeln!(serial, "{error}");
+            Outcome::Failure
+        }
+    }
+}
+
+fn guest(serial: &mut Serial) -> Result<(), GuestError> {
+    let parameters = Parameters::read(started_with()?)?;
+    let machine = Machine::switched_on()?;
+    let form = Form::new(&machine)?;
+    let Machine { method, xcr0, xss, .. } = &machine;
+    writeln!(serial, "{}: xcr0 {xcr0}, xss {xss}, {method}", parameters.name)?;
+    if !form.left_out.is_empty() {
+        writeln!(serial, "left alone: {}", form.left_out)?;
+    }
+    if parameters.prints_cpuid {
+        listing::write(serial)?;
+    }
+    if parameters.rounds > 0 {
+        let verified = rounds::play(&parameters, &machine, &form)?;
+        writeln!(serial, "in use: {}", verified.in_use)?;
+        writeln!(serial, "verified {} rounds, checksum {}", parameters.rounds, verified.checksum)?;
+    }
+    writeln!(serial, "passed")?;
+    Ok(())
+}
