@@ -1,6 +1,6 @@
 //! Memory for images.
 
-use selfsame_xstate::Layout;
+use selfsame_xstate::{HEADER_BYTES, Header, LEGACY_BYTES, Layout};
 
 /// Room for every component that CPUs are known to have, in either format: AMX makes it large.
 const BYTES: usize = 16 << 10;
@@ -26,5 +26,26 @@ impl Area {
 
     pub(crate) const fn bytes_mut(&mut self) -> &mut [u8] {
         &mut self.0
+    }
+
+    /// The header.
+    pub(crate) fn header(&self) -> Header {
+        let bytes = self.0.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
+        Header::from_bytes(bytes.unwrap_or(&[0; HEADER_BYTES as usize]))
+    }
+}
+
+/// Writes the header, which follows the legacy region.
+pub(crate) fn put_header(area: &mut Area, header: &Header) {
+    let place = area.bytes_mut().get_mut(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk_mut());
+    if let Some(place) = place {
+        *place = header.to_bytes();
+    }
+}
+
+/// Writes MXCSR, bytes 24 to 27 of the legacy region (SDM vol. 1, 13.4.1).
+pub(crate) fn put_mxcsr(area: &mut Area, mxcsr: u32) {
+    if let Some(place) = area.bytes_mut().get_mut(24..).and_then(|rest| rest.first_chunk_mut()) {
+        *place = mxcsr.to_le_bytes();
     }
 }

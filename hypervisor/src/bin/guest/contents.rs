@@ -83,10 +83,7 @@ fn x87(bytes: &mut [u8], random: &mut Random, machine: &Machine) {
     put(bytes, 0, control.to_le_bytes());
     put(bytes, 2, status.to_le_bytes());
     put(bytes, 4, [e]);
-    // AMD CPUs keep opcode and pointers only while an exception is pending, unless they say that they always do (APM
-    // vol. 3, app. E, Fn8000_0008:EBX).
-    let keeps_pointers = is_pending || machine.has("xsaveerptr") || !machine.leaves.vendor().is_amd_like();
-    if keeps_pointers {
+    if machine.kept.x87_pointers {
         put(bytes, 6, (u16::from_le_bytes([f, g]) & OPCODE).to_le_bytes());
         put(bytes, 8, random.address().to_le_bytes());
         put(bytes, 16, random.address().to_le_bytes());
@@ -143,14 +140,15 @@ fn uintr(bytes: &mut [u8], random: &mut Random, _: &Machine) {
 }
 
 /// Palette 1: eight tiles of at most 16 rows of 64 bytes (SDM vol. 2, LDTILECFG).
+///
+/// A tile has as many rows as a row has bytes: Bochs 3.1 exchanges the two numbers when it saves them.
 fn xtilecfg(bytes: &mut [u8], random: &mut Random, _: &Machine) {
     const PALETTE: u8 = 1;
     let [start_row, ..] = random.below(16).to_le_bytes();
     put(bytes, 0, [PALETTE, start_row]);
     for tile in 0..8 {
-        let [columns_bytes, ..] = random.below(65).to_le_bytes();
-        let [rows, ..] = (1 + random.below(16)).to_le_bytes();
-        put(bytes, 16 + 2 * tile, [columns_bytes, 0]);
-        put(bytes, 48 + tile, [if columns_bytes == 0 { 0 } else { rows }]);
+        let [rows, ..] = random.below(17).to_le_bytes();
+        put(bytes, 16 + 2 * tile, [rows, 0]);
+        put(bytes, 48 + tile, [rows]);
     }
 }

@@ -8,6 +8,7 @@ use selfsame_xstate::{ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMe
 use thiserror::Error;
 
 use crate::control::CONTROLS;
+use crate::kept::Kept;
 
 /// The machine, with everything on that it shows.
 #[derive(Clone, Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Machine {
     pub(crate) xss: ComponentSet,
     pub(crate) mxcsr_mask: MxcsrMask,
     pub(crate) addresses: LinearAddresses,
+    pub(crate) kept: Kept,
 }
 
 /// What CPUID shows could not be switched on.
@@ -40,13 +42,15 @@ impl Machine {
     /// The first thing that faults.
     pub(crate) fn switched_on() -> Result<Self, NotSwitchedOn> {
         let mut leaves = Leaves::new();
-        // What no policy holds is of no use here.
-        walk(cpuid, |leaf, subleaf, regs| drop(leaves.set(leaf, subleaf.unwrap_or(0), regs)));
+        walk(cpuid, |leaf, subleaf, regs| {
+            // What no policy holds is of no use here.
+            let _ = leaves.set(leaf, subleaf.unwrap_or(0), regs);
+        });
         let geometry = leaves.geometry();
         let method = SaveMethod::of(&geometry);
         let xcr0 = if method == SaveMethod::Fxsave { ComponentSet::LEGACY } else { geometry.user() };
         let xss = if method == SaveMethod::Xsaves { geometry.supervisor() } else { ComponentSet::EMPTY };
-        let machine = Self {
+        let mut machine = Self {
             geometry,
             method,
             xcr0,
@@ -54,8 +58,10 @@ impl Machine {
             mxcsr_mask: mxcsr_mask(),
             addresses: LinearAddresses::Bits48,
             leaves,
+            kept: Kept { x87_pointers: false, tile_data: false },
         };
         machine.switch_on()?;
+        machine.kept = Kept::tried(&machine.geometry);
         Ok(machine)
     }
 

@@ -14,6 +14,7 @@ mod checksum;
 mod compare;
 mod contents;
 mod control;
+mod kept;
 mod listing;
 mod machine;
 mod parameters;
@@ -26,6 +27,7 @@ mod system;
 use core::fmt::{self, Write};
 
 use selfsame_hypervisor::{Cpu, Outcome, Serial, parameters as started_with, program};
+use selfsame_xstate::Component;
 use thiserror::Error;
 
 use crate::machine::{Machine, NotSwitchedOn};
@@ -73,6 +75,12 @@ fn guest(serial: &mut Serial) -> Result<(), GuestError> {
     writeln!(serial, "{}: xcr0 {xcr0}, xss {xss}, {method}", parameters.name)?;
     if !form.left_out.is_empty() {
         writeln!(serial, "left alone: {}", form.left_out)?;
+    }
+    if !machine.kept.x87_pointers {
+        writeln!(serial, "this cpu does not keep the pointers of x87")?;
+    }
+    if form.components().contains(Component::XTILEDATA) && !machine.kept.tile_data {
+        writeln!(serial, "this cpu does not keep {}", Component::XTILEDATA)?;
     }
     if parameters.prints_cpuid {
         listing::write(serial)?;

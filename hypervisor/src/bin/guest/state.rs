@@ -2,11 +2,11 @@
 
 use selfsame_xstate::{
     Component, ComponentSet, Format, HEADER_BYTES, Header, Image, ImageFault, LEGACY_BYTES, Layout, LayoutError,
-    MXCSR_INITIAL, Reader,
+    MXCSR_INITIAL, Reader, SaveMethod,
 };
 use thiserror::Error;
 
-use crate::area::Area;
+use crate::area::{Area, put_header, put_mxcsr};
 use crate::contents;
 use crate::machine::Machine;
 use crate::random::Random;
@@ -81,7 +81,7 @@ impl<'m> Form<'m> {
         clear(area, &self.layout);
         // FXSAVE writes no header.
         let present = match self.machine.method {
-            selfsame_xstate::SaveMethod::Fxsave => ComponentSet::LEGACY,
+            SaveMethod::Fxsave => ComponentSet::LEGACY,
             _ => ComponentSet::EMPTY,
         };
         put_header(area, &Header { xstate_bv: present.bits(), ..Header::default() });
@@ -100,7 +100,7 @@ impl<'m> Form<'m> {
     /// Which components get contents; the others are left in their initial configuration.
     fn random_present(&self, random: &mut Random) -> ComponentSet {
         let all = self.components();
-        if self.machine.method == selfsame_xstate::SaveMethod::Fxsave {
+        if self.machine.method == SaveMethod::Fxsave {
             return all;
         }
         // Each of them in three of four cases, and now and then everything or nothing.
@@ -111,7 +111,8 @@ impl<'m> Form<'m> {
         };
         let present = all.intersection(chosen);
         // Tiles hold nothing while none are configured.
-        if present.contains(Component::XTILECFG) { present } else { present.without(Component::XTILEDATA) }
+        let has_tiles = present.contains(Component::XTILECFG) && self.machine.kept.tile_data;
+        if has_tiles { present } else { present.without(Component::XTILEDATA) }
     }
 }
 
@@ -119,19 +120,4 @@ fn clear(area: &mut Area, layout: &Layout<'_>) {
     // Between components there is nothing that anybody looks at, but stale bytes would hide what is not written.
     let len = layout.size_bytes().max(LEGACY_BYTES + HEADER_BYTES) as usize;
     area.bytes_mut().get_mut(..len).unwrap_or_default().fill(0);
-}
-
-/// Writes the header, which follows the legacy region.
-pub(crate) fn put_header(area: &mut Area, header: &Header) {
-    let place = area.bytes_mut().get_mut(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk_mut());
-    if let Some(place) = place {
-        *place = header.to_bytes();
-    }
-}
-
-/// Writes MXCSR, bytes 24 to 27 of the legacy region (SDM vol. 1, 13.4.1).
-pub(crate) fn put_mxcsr(area: &mut Area, mxcsr: u32) {
-    if let Some(place) = area.bytes_mut().get_mut(24..).and_then(|rest| rest.first_chunk_mut()) {
-        *place = mxcsr.to_le_bytes();
-    }
 }
