@@ -5,26 +5,32 @@ use selfsame_xstate::{Component, ComponentSet};
 use crate::machine::Machine;
 use crate::random::Random;
 
-/// What makes contents of one component: fills its bytes, which are zero, as a CPU would save them.
-type Fill = fn(&mut [u8], &mut Random, &Machine);
+/// What makes contents of one component, as a CPU would save them.
+#[derive(Clone, Copy)]
+enum Fill {
+    /// Registers that take anything: numbers that all differ, so that what moves is seen.
+    Numbers,
+    /// Fields, put into zeros.
+    Fields(fn(&mut [u8], &mut Random, &Machine)),
+}
 
 /// Every component that this program can use; MXCSR is apart.
 const FILLS: &[(Component, Fill)] = &[
-    (Component::X87, x87),
-    (Component::SSE, bulk),
-    (Component::AVX, bulk),
-    (Component::BNDREGS, bulk),
-    (Component::BNDCSR, bndcsr),
-    (Component::OPMASK, bulk),
-    (Component::ZMM_HI256, bulk),
-    (Component::HI16_ZMM, bulk),
-    (Component::PKRU, pkru),
-    (Component::CET_U, cet_u),
-    (Component::CET_S, |bytes, random, _| words(bytes, || random.address() & !3)),
-    (Component::UINTR, uintr),
-    (Component::XTILECFG, xtilecfg),
-    (Component::XTILEDATA, bulk),
-    (Component::APX, bulk),
+    (Component::X87, Fill::Fields(x87)),
+    (Component::SSE, Fill::Numbers),
+    (Component::AVX, Fill::Numbers),
+    (Component::BNDREGS, Fill::Numbers),
+    (Component::BNDCSR, Fill::Fields(bndcsr)),
+    (Component::OPMASK, Fill::Numbers),
+    (Component::ZMM_HI256, Fill::Numbers),
+    (Component::HI16_ZMM, Fill::Numbers),
+    (Component::PKRU, Fill::Fields(pkru)),
+    (Component::CET_U, Fill::Fields(cet_u)),
+    (Component::CET_S, Fill::Fields(|bytes, random, _| words(bytes, || random.address() & !3))),
+    (Component::UINTR, Fill::Fields(uintr)),
+    (Component::XTILECFG, Fill::Fields(xtilecfg)),
+    (Component::XTILEDATA, Fill::Numbers),
+    (Component::APX, Fill::Numbers),
 ];
 
 /// The components that contents are made for.
@@ -32,25 +38,27 @@ pub(crate) fn known() -> ComponentSet {
     FILLS.iter().map(|&(component, _)| component).collect()
 }
 
-/// Fills the bytes of a component, which are zero; without contents for it they stay so.
+/// Makes contents for a component; where none are known for it, nothing is written.
 pub(crate) fn fill(component: Component, bytes: &mut [u8], random: &mut Random, machine: &Machine) {
-    if let Some((_, fill)) = FILLS.iter().find(|(own, _)| *own == component) {
-        fill(bytes, random, machine);
+    match FILLS.iter().find(|(own, _)| *own == component) {
+        Some((_, Fill::Numbers)) => {
+            let (mut number, step) = (random.next(), random.next() | 1);
+            words(bytes, || {
+                number = number.wrapping_add(step);
+                number
+            });
+        }
+        Some((_, Fill::Fields(put))) => {
+            bytes.fill(0);
+            put(bytes, random, machine);
+        }
+        None => {}
     }
 }
 
 /// A value of MXCSR that the CPU takes.
 pub(crate) fn mxcsr(random: &mut Random, machine: &Machine) -> u32 {
     random.next_32() & machine.mxcsr_mask.bits()
-}
-
-/// Registers that take anything: numbers that all differ, so that what moves is seen.
-fn bulk(bytes: &mut [u8], random: &mut Random, _: &Machine) {
-    let (mut number, step) = (random.next(), random.next() | 1);
-    words(bytes, || {
-        number = number.wrapping_add(step);
-        number
-    });
 }
 
 fn words(bytes: &mut [u8], mut next: impl FnMut() -> u64) {

@@ -1,7 +1,7 @@
 //! Extended state as a round loads it: random contents, and some components left in their initial configuration.
 
 use selfsame_xstate::{
-    Component, ComponentSet, Format, HEADER_BYTES, Header, Image, ImageFault, LEGACY_BYTES, Layout, LayoutError,
+    Component, ComponentSet, Format, Header, Image, ImageFault, LEGACY_BYTES, Layout, LayoutError,
     MXCSR_INITIAL, Reader, SaveMethod,
 };
 use thiserror::Error;
@@ -61,7 +61,6 @@ impl<'m> Form<'m> {
     /// Makes new state in `area`.
     pub(crate) fn make(&self, area: &mut Area, random: &mut Random) {
         let present = self.random_present(random);
-        clear(area, &self.layout);
         for (component, place) in self.layout.places() {
             let bytes = area.bytes_mut().get_mut(place.start as usize..place.end as usize).unwrap_or_default();
             if present.contains(component) {
@@ -76,9 +75,9 @@ impl<'m> Form<'m> {
         put_header(area, &self.header(present));
     }
 
-    /// Prepares `area` for a save: XSAVE keeps what it does not write.
+    /// Prepares `area` for a save: XSAVE keeps bits of the header, and AMD CPUs leave bytes of x87 unwritten.
     pub(crate) fn clear(&self, area: &mut Area) {
-        clear(area, &self.layout);
+        area.bytes_mut().get_mut(..LEGACY_BYTES as usize).unwrap_or_default().fill(0);
         // FXSAVE writes no header.
         let present = match self.machine.method {
             SaveMethod::Fxsave => ComponentSet::LEGACY,
@@ -114,10 +113,4 @@ impl<'m> Form<'m> {
         let has_tiles = present.contains(Component::XTILECFG) && self.machine.kept.tile_data;
         if has_tiles { present } else { present.without(Component::XTILEDATA) }
     }
-}
-
-fn clear(area: &mut Area, layout: &Layout<'_>) {
-    // Between components there is nothing that anybody looks at, but stale bytes would hide what is not written.
-    let len = layout.size_bytes().max(LEGACY_BYTES + HEADER_BYTES) as usize;
-    area.bytes_mut().get_mut(..len).unwrap_or_default().fill(0);
 }
