@@ -114,25 +114,20 @@ fn pkru(bytes: &mut [u8], random: &mut Random, _: &Machine) {
 
 /// U_CET and PL3_SSP; nothing here runs in ring 3.
 fn cet_u(bytes: &mut [u8], random: &mut Random, machine: &Machine) {
-    put(bytes, 0, user_cet(random, machine).to_le_bytes());
+    put(bytes, 0, (random.address() & machine.cet_bits).to_le_bytes());
     put(bytes, 8, (random.address() & !3).to_le_bytes());
 }
 
-/// A value of IA32_U_CET with the bits that the CPU has (SDM vol. 1, 17.2; vol. 3D for the bits of one half).
-fn user_cet(random: &mut Random, machine: &Machine) -> u64 {
+/// The bits that IA32_U_CET and IA32_S_CET have on a CPU (SDM vol. 1, 17.2), of which a random address has some; not
+/// SUPPRESS, which excludes TRACKER.
+pub(crate) fn cet_bits(has_shadow_stacks: bool, has_branch_tracking: bool) -> u64 {
     /// SH_STK_EN, WR_SHSTK_EN.
     const SHADOW_STACKS: u64 = 0x3;
     /// ENDBR_EN, LEG_IW_EN, NO_TRACK_EN, SUPPRESS_DIS, TRACKER, and the base of the bitmap.
     const TRACKING: u64 = !0xfff | 0x83c;
-    let has = |name, bits| if machine.has(name) { bits } else { 0 };
-    random.address() & (has("shstk", SHADOW_STACKS) | has("ibt", TRACKING))
-}
-
-/// A value of IA32_S_CET that changes nothing in ring 0: neither shadow stacks nor tracking are on.
-pub(crate) fn supervisor_cet(random: &mut Random, machine: &Machine) -> u64 {
-    /// SH_STK_EN, ENDBR_EN, TRACKER.
-    const EFFECTIVE: u64 = 0x805;
-    user_cet(random, machine) & !EFFECTIVE
+    let stacks = if has_shadow_stacks { SHADOW_STACKS } else { 0 };
+    let tracking = if has_branch_tracking { TRACKING } else { 0 };
+    stacks | tracking
 }
 
 /// Six registers (SDM vol. 1, 13.5.11): UIHANDLER, UISTACKADJUST, UINV and UITTSZ and UIF, UPIDADDR, UIRR, UITTADDR.

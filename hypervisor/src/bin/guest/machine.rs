@@ -7,6 +7,7 @@ use selfsame_x86::{cpuid, fxsave};
 use selfsame_xstate::{ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMethod, Xss};
 use thiserror::Error;
 
+use crate::contents::cet_bits;
 use crate::control::CONTROLS;
 use crate::kept::Kept;
 
@@ -24,6 +25,8 @@ pub(crate) struct Machine {
     pub(crate) mxcsr_mask: MxcsrMask,
     pub(crate) addresses: LinearAddresses,
     pub(crate) kept: Kept,
+    /// The bits of IA32_U_CET and IA32_S_CET.
+    pub(crate) cet_bits: u64,
 }
 
 /// What CPUID shows could not be switched on.
@@ -59,7 +62,9 @@ impl Machine {
             addresses: LinearAddresses::Bits48,
             leaves,
             kept: Kept { x87_pointers: false, tile_data: false },
+            cet_bits: 0,
         };
+        machine.cet_bits = cet_bits(machine.has("shstk"), machine.has("ibt"));
         machine.switch_on()?;
         machine.kept = Kept::tried(&machine.geometry);
         Ok(machine)

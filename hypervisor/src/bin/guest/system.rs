@@ -7,13 +7,15 @@ use thiserror::Error;
 
 use crate::checksum::Checksum;
 use crate::compare::{Difference, Place};
-use crate::contents;
 use crate::machine::Machine;
 use crate::random::Random;
 
-/// What the MSRs hold that extended state does not have: rows of the table of switched registers, and these.
+/// Beside the rows of the table of switched registers: what guests alone use.
 const IA32_S_CET: u32 = 0x6a2;
 const IA32_INTERRUPT_SSP_TABLE: u32 = 0x6a8;
+
+/// The bits of IA32_S_CET that change how ring 0 runs: SH_STK_EN, ENDBR_EN, TRACKER.
+const EFFECTIVE_CET: u64 = 0x805;
 
 /// How many MSRs there may be.
 const MAX_MSRS: usize = REGISTERS.len() + 2;
@@ -21,14 +23,10 @@ const MAX_MSRS: usize = REGISTERS.len() + 2;
 /// Which values an MSR is given.
 #[derive(Clone, Copy, Debug)]
 enum Values {
-    Anything,
-    Address,
-    Low(u32),
-    /// IA32_SPEC_CTRL: what CPUID shows.
-    Speculation,
-    /// No key of ring 0 is closed: all its pages have key 0.
-    ProtectionKeys,
-    SupervisorCet,
+    /// These bits of anything.
+    Bits(u64),
+    /// These bits of an address, which then is one.
+    AddressBits(u64),
     /// It is not written, and stays what it is.
     Own,
 }
@@ -66,8 +64,7 @@ const FIXED: [(&str, fn() -> u64); 4] =
 
 /// What all registers outside extended state should hold.
 #[derive(Clone, Debug)]
-pub(crate) struct System<'m> {
-    machine: &'m Machine,
+pub(crate) struct System {
     msrs: [Option<Held>; MAX_MSRS],
     specials: [u64; SPECIALS.len()],
     fixed: [u64; FIXED.len()],
@@ -82,19 +79,19 @@ pub(crate) struct SystemError {
     fault: Fault,
 }
 
-impl<'m> System<'m> {
+impl System {
     /// Finds which registers there are, and what they hold.
     ///
     /// # Errors
     ///
     /// One that should be there is not.
-    pub(crate) fn found(machine: &'m Machine) -> Result<Self, SystemError> {
+    pub(crate) fn found(machine: &Machine) -> Result<Self, SystemError> {
         let switched = REGISTERS.iter().filter(|row| row.is_on(&machine.leaves));
         let switched = switched.map(|row| (row.number, row.name, values(row.register, machine)));
         let has_cet = machine.has_any(&["shstk", "ibt"]);
         let more = [
-            (IA32_S_CET, "S_CET", Values::SupervisorCet),
-            (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", Values::Address),
+            (IA32_S_CET, "S_CET", Values::AddressBits(machine.cet_bits & !EFFECTIVE_CET)),
+            (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", ADDRESS),
         ];
         let more = more.into_iter().filter(|_| has_cet);
         let mut msrs = [None; MAX_MSRS];
@@ -103,7 +100,7 @@ impl<'m> System<'m> {
             *place = Some(Held { number, name, values, value });
         }
         let specials = SPECIALS.map(|special| (special.read)());
-        Ok(Self { machine, msrs, specials, fixed: FIXED.map(|(_, read)| read()) })
+        Ok(Self { msrs, specials, fixed: FIXED.map(|(_, read)| read()) })
     }
 
     /// Puts new values into all registers that take some.
@@ -113,7 +110,7 @@ impl<'m> System<'m> {
     /// One of them does not take a value that it should.
     pub(crate) fn change(&mut self, random: &mut Random) -> Result<(), SystemError> {
         for held in self.msrs.iter_mut().flatten() {
-            held.value = new_value(held, random, self.machine);
+            held.value = new_value(held, random);
         }
         let [cr2, dr0, dr1, dr2, dr3, dr6, dr7] = &mut self.specials;
         for address in [cr2, dr0, dr1, dr2, dr3] {
@@ -177,39 +174,35 @@ fn read(number: u32, name: &'static str) -> Result<u64, SystemError> {
     msr::read(number).map_err(|fault| SystemError { what: "reading", place: Place::Msr(number, name), fault })
 }
 
+const ADDRESS: Values = Values::AddressBits(u64::MAX);
+
 fn values(register: Register, machine: &Machine) -> Values {
+    const LOW: Values = Values::Bits(0xffff_ffff);
     match register {
-        Register::FsBase | Register::GsBase | Register::KernelGsBase | Register::Lstar | Register::Cstar => {
-            Values::Address
-        }
-        Register::Star => Values::Anything,
-        Register::Sfmask | Register::TscAux => Values::Low(u32::MAX),
-        Register::SysenterCs => Values::Low(0xffff),
+        Register::FsBase | Register::GsBase | Register::KernelGsBase | Register::Lstar | Register::Cstar => ADDRESS,
+        Register::Star => Values::Bits(u64::MAX),
+        Register::Sfmask | Register::TscAux => LOW,
+        Register::SysenterCs => Values::Bits(0xffff),
         // AMD CPUs keep 32 bits (APM vol. 2, 6.1.2).
-        Register::SysenterEsp | Register::SysenterEip if machine.leaves.vendor().is_amd_like() => {
-            Values::Low(u32::MAX)
-        }
-        Register::SysenterEsp | Register::SysenterEip => Values::Address,
-        Register::SpecCtrl => Values::Speculation,
-        Register::Pkrs => Values::ProtectionKeys,
+        Register::SysenterEsp | Register::SysenterEip if machine.leaves.vendor().is_amd_like() => LOW,
+        Register::SysenterEsp | Register::SysenterEip => ADDRESS,
+        Register::SpecCtrl => Values::Bits(speculation(machine)),
+        // No key of ring 0 is closed whose pages this program uses: they have key 0.
+        Register::Pkrs => Values::Bits(0xffff_fffc),
         _ => Values::Own,
     }
 }
 
-fn new_value(held: &Held, random: &mut Random, machine: &Machine) -> u64 {
+fn new_value(held: &Held, random: &mut Random) -> u64 {
     match held.values {
-        Values::Anything => random.next(),
-        Values::Address => random.address(),
-        Values::Low(bits) => u64::from(random.next_32() & bits),
-        Values::Speculation => random.next() & speculation(machine),
-        Values::ProtectionKeys => u64::from(random.next_32() & !3),
-        Values::SupervisorCet => contents::supervisor_cet(random, machine),
+        Values::Bits(bits) => random.next() & bits,
+        Values::AddressBits(bits) => random.address() & bits,
         Values::Own => held.value,
     }
 }
 
 /// The bits of IA32_SPEC_CTRL that CPUID shows (SDM vol. 4; APM vol. 2, 3.2.9).
-pub(crate) fn speculation(machine: &Machine) -> u64 {
+fn speculation(machine: &Machine) -> u64 {
     let bits: [(u32, &[&str]); 3] =
         [(0, &["spec-ctrl", "ibrs"]), (1, &["stibp", "amd-stibp"]), (2, &["ssbd", "amd-ssbd"])];
     bits.into_iter().filter(|(_, names)| machine.has_any(names)).map(|(bit, _)| 1 << bit).sum()
