@@ -104,9 +104,7 @@ pub fn rdpkru(ecx: u32) -> Result<u32, Fault> {
 /// #UD without CR4.PKE; #GP unless `ecx` and `edx` are 0.
 pub fn wrpkru(value: u32, ecx: u32, edx: u32) -> Result<(), Fault> {
     // SAFETY: it is about pages of ring 3, of which programs have one, read by ring 3 alone.
-    unsafe {
-        recoverable!("wrpkru", in("eax") value, in("ecx") ecx, in("edx") edx, options(nostack, preserves_flags))
-    }
+    unsafe { recoverable!("wrpkru", in("eax") value, in("ecx") ecx, in("edx") edx, options(nostack, preserves_flags)) }
 }
 
 /// Makes functions that read a control or debug register.
@@ -152,5 +150,43 @@ macro_rules! writes {
 reads! { cr0 "cr0" cr2 "cr2" cr3 "cr3" cr4 "cr4" cr8 "cr8" }
 reads! { dr0 "dr0" dr1 "dr1" dr2 "dr2" dr3 "dr3" dr6 "dr6" dr7 "dr7" }
 writes! { write_cr0 "cr0" write_cr2 "cr2" write_cr4 "cr4" write_cr8 "cr8" }
-writes! { write_dr0 "dr0" write_dr1 "dr1" write_dr2 "dr2" write_dr3 "dr3" write_dr4 "dr4" }
+writes! { write_dr0 "dr0" write_dr1 "dr1" write_dr2 "dr2" write_dr3 "dr3" }
 writes! { write_dr6 "dr6" write_dr7 "dr7" }
+
+/// Makes a table of instructions that take nothing and give nothing.
+macro_rules! instructions {
+    ($($name:literal $instruction:literal)*) => {[$((
+        $name,
+        || {
+            // Most take an address in RAX, or memory there.
+            let mut operand = 0_u64;
+            // SAFETY: outside of VMX operation, without EFER.SVME and outside of SMM they do nothing but fault.
+            unsafe { recoverable!($instruction, in("rax") &raw mut operand, in("ecx") 0, options(nostack)) }
+        },
+    )),*]};
+}
+
+/// Instructions that are undefined for a program of the base, whatever the CPU has: by name, and how they are tried.
+///
+/// They belong to VMX operation and to SVM with EFER.SVME set (SDM vol. 3C, 25.1.2; APM vol. 2, 15.4), to SMM and to
+/// safer mode with CR4.SMXE set.
+pub static UNDEFINED: [(&str, fn() -> Result<(), Fault>); 18] = instructions! {
+    "ud2" "ud2"
+    "rsm" "rsm"
+    "getsec" "getsec"
+    "vmxon" "vmxon [rax]"
+    "vmxoff" "vmxoff"
+    "vmptrld" "vmptrld [rax]"
+    "vmclear" "vmclear [rax]"
+    "vmread" "vmread [rax], rcx"
+    "vmlaunch" "vmlaunch"
+    "vmresume" "vmresume"
+    "vmcall" "vmcall"
+    "vmmcall" "vmmcall"
+    "vmrun" "vmrun rax"
+    "vmload" "vmload rax"
+    "vmsave" "vmsave rax"
+    "stgi" "stgi"
+    "clgi" "clgi"
+    "invlpga" "invlpga rax, ecx"
+};

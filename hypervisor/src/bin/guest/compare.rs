@@ -61,7 +61,9 @@ pub(crate) fn compare(
             (false, true) => return Err(Difference::InUse { component }),
             (true, false) => return Err(Difference::Initial { component }),
             // SSE may be in use for MXCSR alone.
-            (true, true) => compare_bytes(component, expected.component(component), found.component(component), checksum)?,
+            (true, true) => {
+                compare_bytes(component, expected.component(component), found.component(component), checksum)?
+            }
         }
     }
     Ok(())

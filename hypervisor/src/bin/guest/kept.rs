@@ -49,7 +49,8 @@ fn keeps_tile_data(geometry: &Geometry) -> bool {
         return false;
     }
     let Ok(layout) = Layout::new(Format::Standard, tiles, geometry) else { return false };
-    let (Some(config), Some(data)) = (layout.range_bytes(Component::XTILECFG), layout.range_bytes(Component::XTILEDATA))
+    let (Some(config), Some(data)) =
+        (layout.range_bytes(Component::XTILECFG), layout.range_bytes(Component::XTILEDATA))
     else {
         return false;
     };
@@ -73,5 +74,6 @@ fn keeps_tile_data(geometry: &Geometry) -> bool {
     put_header(&mut image, &Header::default());
     // SAFETY: as above.
     unsafe { xrstor(image.bytes().as_ptr(), tiles.bits()) };
-    saved.header().present().contains(Component::XTILEDATA) && image.bytes().get(data.clone()) == saved.bytes().get(data)
+    saved.header().present().contains(Component::XTILEDATA)
+        && image.bytes().get(data.clone()) == saved.bytes().get(data)
 }

@@ -27,6 +27,8 @@ pub(crate) struct Machine {
     pub(crate) kept: Kept,
     /// The bits of IA32_U_CET and IA32_S_CET.
     pub(crate) cet_bits: u64,
+    /// Whether it says that it is QEMU's interpreter.
+    pub(crate) is_tcg: bool,
 }
 
 /// What CPUID shows could not be switched on.
@@ -63,6 +65,7 @@ impl Machine {
             leaves,
             kept: Kept { x87_pointers: false, tile_data: false },
             cet_bits: 0,
+            is_tcg: is_tcg(),
         };
         machine.cet_bits = cet_bits(machine.has("shstk"), machine.has("ibt"));
         machine.switch_on()?;
@@ -112,4 +115,12 @@ fn mxcsr_mask() -> MxcsrMask {
     // SAFETY: the image is aligned, and 512 bytes long.
     unsafe { fxsave(image.0.as_mut_ptr()) };
     MxcsrMask::from_fxsave(&image.0)
+}
+
+/// Whether the hypervisor's leaf names QEMU's interpreter.
+fn is_tcg() -> bool {
+    const HYPERVISOR: u32 = 1 << 31;
+    let has_leaf = cpuid(1, 0).ecx & HYPERVISOR != 0;
+    let [_, name @ ..] = cpuid(0x4000_0000, 0).to_array();
+    has_leaf && name.map(u32::to_le_bytes) == [*b"TCGT", *b"CGTC", *b"GTCG"]
 }

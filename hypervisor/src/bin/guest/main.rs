@@ -9,14 +9,20 @@
 #![cfg_attr(bare, no_std)]
 #![cfg_attr(bare, no_main)]
 
+mod action;
+mod actions;
 mod area;
 mod checksum;
+mod choices;
 mod compare;
 mod contents;
 mod control;
+mod deviations;
+
 mod kept;
 mod listing;
 mod machine;
+mod msr_rules;
 mod parameters;
 mod random;
 mod round;
@@ -30,6 +36,7 @@ use selfsame_hypervisor::{Cpu, Outcome, Serial, parameters as started_with, prog
 use selfsame_xstate::Component;
 use thiserror::Error;
 
+use crate::actions::ActionError;
 use crate::machine::{Machine, NotSwitchedOn};
 use crate::parameters::{ParameterError, Parameters};
 use crate::rounds::RoundError;
@@ -51,6 +58,8 @@ enum GuestError {
     Form(#[from] FormError),
     #[error(transparent)]
     Round(#[from] RoundError),
+    #[error(transparent)]
+    Action(#[from] ActionError),
     #[error("the serial port does not take text")]
     Serial(#[from] fmt::Error),
 }
@@ -89,6 +98,10 @@ fn guest(serial: &mut Serial) -> Result<(), GuestError> {
         let verified = rounds::play(&parameters, &machine, &form)?;
         writeln!(serial, "in use: {}", verified.in_use)?;
         writeln!(serial, "verified {} rounds, checksum {}", parameters.rounds, verified.checksum)?;
+    }
+    if parameters.actions > 0 {
+        let tried = actions::try_all(&parameters, &machine)?;
+        writeln!(serial, "tried {} actions, {} of them faulted", tried.actions, tried.faults)?;
     }
     writeln!(serial, "passed")?;
     Ok(())

@@ -30,8 +30,7 @@ pub(crate) enum ParameterError {
 }
 
 impl Parameters {
-    const DEFAULT: Self =
-        Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0 };
+    const DEFAULT: Self = Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0 };
 
     /// Reads the text; what it does not say is as in [`Parameters::DEFAULT`].
     ///
@@ -63,14 +62,8 @@ mod tests {
     #[test]
     fn every_word_says_one_thing() {
         let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000";
-        let expected = Parameters {
-            name: "a",
-            seed: 7,
-            rounds: 10_000,
-            spin: 2000,
-            prints_cpuid: true,
-            actions: 100_000,
-        };
+        let expected =
+            Parameters { name: "a", seed: 7, rounds: 10_000, spin: 2000, prints_cpuid: true, actions: 100_000 };
         assert_eq!(Parameters::read(text), Ok(expected));
         assert_eq!(Parameters::read(""), Ok(Parameters::DEFAULT));
     }

@@ -147,11 +147,8 @@ impl Block {
         for ((&name, &expected), &found) in NAMES.iter().zip(&self.loaded).zip(&self.found) {
             Difference::check(Place::Register(name), expected, found)?;
         }
-        let expected = if self.spins == 0 {
-            self.loaded_flags
-        } else {
-            self.loaded_flags & NOT_COUNTED | COUNTED_DOWN | FIXED
-        };
+        let expected =
+            if self.spins == 0 { self.loaded_flags } else { self.loaded_flags & NOT_COUNTED | COUNTED_DOWN | FIXED };
         Difference::check(Place::Register("rflags"), expected, self.found_flags)
     }
 }

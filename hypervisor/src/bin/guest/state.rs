@@ -1,8 +1,8 @@
 //! Extended state as a round loads it: random contents, and some components left in their initial configuration.
 
 use selfsame_xstate::{
-    Component, ComponentSet, Format, Header, Image, ImageFault, LEGACY_BYTES, Layout, LayoutError,
-    MXCSR_INITIAL, Reader, SaveMethod,
+    Component, ComponentSet, Format, Header, Image, ImageFault, LEGACY_BYTES, Layout, LayoutError, MXCSR_INITIAL,
+    Reader, SaveMethod,
 };
 use thiserror::Error;
 
