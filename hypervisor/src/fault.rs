@@ -95,7 +95,7 @@ impl fmt::Display for Fault {
 ///
 /// R8 is taken. The table's entries are distances, so that they need no relocation.
 macro_rules! recoverable {
-    ($instruction:literal, $($operands:tt)*) => {{
+    ($instruction:expr, $($operands:tt)*) => {{
         let r8: u64;
         core::arch::asm!(
             concat!("2: ", $instruction),

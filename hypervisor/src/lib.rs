@@ -37,6 +37,7 @@
 #[cfg(not(bare))]
 extern crate std;
 
+pub mod attempt;
 mod control;
 mod cpu;
 mod delay;
@@ -44,6 +45,7 @@ mod delay;
 mod entry;
 mod exit;
 mod fault;
+pub mod guest_ports;
 #[cfg(bare)]
 mod memory;
 pub mod msr;

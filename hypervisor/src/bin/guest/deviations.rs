@@ -1,0 +1,37 @@
+//! What emulators do otherwise than the manuals say.
+
+use selfsame_hypervisor::Fault;
+
+use crate::action::Action;
+use crate::machine::Machine;
+
+/// One way in which an emulator deviates.
+struct Deviation {
+    /// Whether the machine may be that emulator.
+    may_be: fn(&Machine) -> bool,
+    /// The actions that it is about.
+    is_about: fn(&Action) -> bool,
+    /// What comes of them.
+    found: Result<(), Fault>,
+    #[expect(dead_code, reason = "read by people")]
+    reason: &'static str,
+}
+
+const DEVIATIONS: &[Deviation] = &[Deviation {
+    may_be: |machine| machine.is_tcg,
+    is_about: |action| {
+        matches!(
+            action,
+            Action::Rdmsr { .. } | Action::RdmsrOfNone { .. } | Action::Wrmsr { .. } | Action::WrmsrOfNone { .. }
+        )
+    },
+    found: Ok(()),
+    reason: "QEMU's interpreter reads zero from MSRs that it does not know, and takes what is written",
+}];
+
+/// Whether an outcome that the rules do not foresee is a known deviation.
+pub(crate) fn is_known(action: &Action, found: Result<(), Fault>, machine: &Machine) -> bool {
+    DEVIATIONS
+        .iter()
+        .any(|deviation| (deviation.may_be)(machine) && (deviation.is_about)(action) && deviation.found == found)
+}
