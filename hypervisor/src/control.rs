@@ -13,6 +13,10 @@ pub enum Cr4 {
     OsXsave,
     /// Protection keys for user pages; CPUID shows it as OSPKE.
     Pke,
+    /// RDFSBASE and its kin.
+    FsGsBase,
+    /// VMX operation may be entered.
+    Vmxe,
 }
 
 impl Cr4 {
@@ -20,6 +24,8 @@ impl Cr4 {
         match self {
             Self::OsXsave => 1 << 18,
             Self::Pke => 1 << 22,
+            Self::FsGsBase => 1 << 16,
+            Self::Vmxe => 1 << 13,
         }
     }
 }

@@ -50,6 +50,11 @@ impl Fault {
         Self { vector: vector as u8, error: error as u32 }
     }
 
+    /// Whether the vector has an error code.
+    pub const fn has_error_code(self) -> bool {
+        self.vector < 32 && WITH_ERROR_CODE >> self.vector & 1 == 1
+    }
+
     const fn name(self) -> Option<&'static str> {
         Some(match self.vector {
             0 => "#DE",
@@ -86,8 +91,7 @@ impl fmt::Display for Fault {
             Some(name) => f.write_str(name)?,
             None => write!(f, "vector {}", self.vector)?,
         }
-        let has_error_code = self.vector < 32 && WITH_ERROR_CODE >> self.vector & 1 == 1;
-        if has_error_code { write!(f, "({:x})", self.error) } else { Ok(()) }
+        if self.has_error_code() { write!(f, "({:x})", self.error) } else { Ok(()) }
     }
 }
 

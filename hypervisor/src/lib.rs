@@ -37,6 +37,7 @@
 #[cfg(not(bare))]
 extern crate std;
 
+pub mod apic;
 pub mod attempt;
 mod control;
 mod cpu;
@@ -46,9 +47,11 @@ mod entry;
 mod exit;
 mod fault;
 pub mod guest_ports;
+mod lock;
 #[cfg(bare)]
 mod memory;
 pub mod msr;
+pub mod pages;
 #[cfg(bare)]
 mod panic;
 mod parameters;
@@ -60,16 +63,20 @@ mod segments;
 mod serial;
 mod smp;
 mod traps;
+mod windows;
 
 pub use control::{Cr4, set_cr4, write_xcr0};
 pub use cpu::{Cpu, MAX_CPUS};
 pub use exit::{Outcome, exit, halt};
 pub use fault::Fault;
+pub use lock::{Guard, Lock};
 pub use parameters::{EmbedError, MAX_TEXT_BYTES, embed_parameters, parameters};
 pub use published::Published;
 pub use ring_3::cpuid_in_ring_3;
+pub use segments::HostSegments;
 pub use serial::Serial;
 pub use smp::start;
+pub use windows::map_tables;
 
 #[cfg(not(bare))]
 #[doc(hidden)]

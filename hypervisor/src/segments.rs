@@ -52,7 +52,30 @@ pub(crate) struct Descriptors([u64; GDT_LEN]);
 #[derive(Debug)]
 pub(crate) struct Segments {
     gdt: UnsafeCell<Descriptors>,
+    /// The same for the tables of 32-bit guests.
+    compat: UnsafeCell<Descriptors>,
     tss: UnsafeCell<[u32; TSS_LEN]>,
+}
+
+/// The segments of a CPU as the host-state area of a VMCS wants them (SDM vol. 3C, 25.5).
+#[derive(Clone, Copy, Debug)]
+pub struct HostSegments {
+    /// CS.
+    pub code: u16,
+    /// TR.
+    pub task: u16,
+    /// Where the task state is.
+    pub task_base: u64,
+    /// Where the interrupt descriptors are.
+    pub idt_base: u64,
+}
+
+impl Cpu {
+    /// The segments that are loaded on this CPU.
+    pub fn host_segments(&self) -> HostSegments {
+        let task_base = self.segments.tss.get().addr() as u64;
+        HostSegments { code: CODE, task: TSS, task_base, idt_base: crate::traps::table_address() }
+    }
 }
 
 /// What LGDT and LIDT read.
@@ -72,7 +95,13 @@ impl TablePointer {
 
 impl Segments {
     pub(crate) const fn new() -> Self {
-        Self { gdt: UnsafeCell::new(Descriptors([0; GDT_LEN])), tss: UnsafeCell::new([0; TSS_LEN]) }
+        const NONE: Descriptors = Descriptors([0; GDT_LEN]);
+        Self { gdt: UnsafeCell::new(NONE), compat: UnsafeCell::new(NONE), tss: UnsafeCell::new([0; TSS_LEN]) }
+    }
+
+    /// Where the pages of descriptors are in physical memory: native, compat.
+    pub(crate) fn pages(&self) -> [u64; 2] {
+        [&self.gdt, &self.compat].map(|page| page.get().addr() as u64)
     }
 
     /// Fills and loads the tables of `cpu`, and points GS at it.
@@ -83,12 +112,14 @@ impl Segments {
     /// 2. It has not been done on this CPU before.
     /// 3. The segments in use are flat, as `entry.s` loads them.
     pub(crate) unsafe fn load(cpu: &'static Cpu) {
-        let Self { gdt, tss } = &cpu.segments;
+        let Self { gdt, compat, tss } = &cpu.segments;
         // SAFETY: 1 and 2: nobody else reads or writes it, and the CPU does not know it yet.
         unsafe { *tss.get() = task_state(cpu.trap_stacks.each_ref().map(|stack| stack.top() as u64)) };
         let number = u16::try_from(cpu.index()).unwrap_or(u16::MAX);
         // SAFETY: as above.
         unsafe { *gdt.get() = descriptors(tss.get().addr() as u64, number) };
+        // SAFETY: as above.
+        unsafe { *compat.get() = descriptors(tss.get().addr() as u64, number) };
         let pointer = TablePointer { limit: LIMIT, base: (gdt.get().addr() - usize::from(FIRST)) as u64 };
         // SAFETY: the descriptors are there for good.
         unsafe { asm!("lgdt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };

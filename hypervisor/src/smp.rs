@@ -1,9 +1,10 @@
 //! The other CPUs: started one at a time by the boot CPU, through their local APICs in xAPIC mode.
-#![expect(unsafe_code, reason = "UNSAFETY: speaks to the local APIC and starts CPUs")]
+#![expect(unsafe_code, reason = "UNSAFETY: puts code where other CPUs start")]
 
 use core::ptr;
 use core::sync::atomic::Ordering;
 
+use crate::apic::{command, turn_on};
 use crate::cpu::{CPUS, Cpu};
 use crate::delay::wait_microseconds;
 
@@ -18,16 +19,6 @@ unsafe extern "C" {
 const TRAMPOLINE_AT: usize = 0x8000;
 const TRAMPOLINE_VECTOR: u32 = 0x8;
 
-/// The local APIC's registers (SDM vol. 3A, 10.4.1), mapped to itself and uncached.
-const APIC: usize = 0xfee0_0000;
-const SPURIOUS_VECTOR: usize = 0xf0;
-const COMMAND_LOW: usize = 0x300;
-const COMMAND_HIGH: usize = 0x310;
-
-/// Of [`SPURIOUS_VECTOR`]: the APIC is on, vector 0xff.
-const APIC_ON: u32 = 0x1ff;
-/// Of [`COMMAND_LOW`]: the command is on its way.
-const IS_PENDING: u32 = 1 << 12;
 /// Commands, asserted and edge-triggered (SDM vol. 3A, 10.6.1).
 const INIT: u32 = 0x4500;
 const START_UP: u32 = 0x4600;
@@ -43,7 +34,7 @@ pub fn start(apic_id: u8, work: fn(&'static Cpu)) -> Option<&'static Cpu> {
     let cpu = CPUS.get(usize::from(apic_id)).filter(|cpu| !cpu.is_up.load(Ordering::Acquire))?;
     cpu.work.publish(work).ok()?;
     copy_trampoline();
-    write(SPURIOUS_VECTOR, APIC_ON);
+    turn_on();
     // The 10 milliseconds that the manual has behind INIT are for CPUs older than 64-bit mode (Linux,
     // arch/x86/kernel/smpboot.c, smp_set_init_udelay).
     command(apic_id, INIT);
@@ -65,24 +56,4 @@ fn copy_trampoline() {
     let to = ptr::with_exposed_provenance_mut(TRAMPOLINE_AT);
     // SAFETY: the code is there, and the page below 1 MiB is nobody's.
     unsafe { ptr::copy_nonoverlapping(&raw const trampoline, to, len_bytes) };
-}
-
-fn command(apic_id: u8, command: u32) {
-    write(COMMAND_HIGH, u32::from(apic_id) << 24);
-    write(COMMAND_LOW, command);
-    while read(COMMAND_LOW) & IS_PENDING != 0 {
-        core::hint::spin_loop();
-    }
-}
-
-fn read(register: usize) -> u32 {
-    let register = ptr::with_exposed_provenance::<u32>(APIC + register);
-    // SAFETY: the local APIC is there in every CPU with 64-bit mode, and its registers are read without effect.
-    unsafe { register.read_volatile() }
-}
-
-fn write(register: usize, value: u32) {
-    let register = ptr::with_exposed_provenance_mut::<u32>(APIC + register);
-    // SAFETY: the registers written here start other CPUs on the trampoline, and change nothing of this one's.
-    unsafe { register.write_volatile(value) };
 }

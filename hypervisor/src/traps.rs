@@ -17,6 +17,9 @@ core::arch::global_asm!(
     with_error_code = const crate::fault::WITH_ERROR_CODE,
     recoverable = const crate::fault::RECOVERABLE,
     unexpected = sym unexpected,
+    interrupt = const crate::apic::INTERRUPT_VECTOR,
+    spurious_interrupt = const crate::apic::SPURIOUS_INTERRUPT_VECTOR,
+    end_of_interrupt = const crate::apic::APIC + crate::apic::END_OF_INTERRUPT,
 );
 
 unsafe extern "C" {
@@ -42,6 +45,11 @@ pub(crate) fn initialise() {
     });
     // A second table would be the same.
     let _ = IDT.publish(gates);
+}
+
+/// Where the table is; 0 before there is one.
+pub(crate) fn table_address() -> u64 {
+    IDT.get().map_or(0, |gates| core::ptr::from_ref(gates).addr() as u64)
 }
 
 /// Loads the table on this CPU.

@@ -1,8 +1,9 @@
 # The stubs of all 256 vectors, and what they share.
 #
 # A stub leaves on the stack, from the lowest address: vector, error code (0 where the CPU pushes none), and what the
-# CPU pushed: RIP, CS, RFLAGS, RSP, SS. No stub returns but behind a recoverable instruction, so no register is saved
-# beyond the three that looking for it takes; and nothing here is compiled, so nothing uses SSE.
+# CPU pushed: RIP, CS, RFLAGS, RSP, SS. No trap returns but behind a recoverable instruction, so no register is saved
+# beyond the three that looking for it takes; and nothing here is compiled, so nothing uses SSE. Interrupts come only where
+# a CPU waits for them; they are ended, and that is all.
 
 .section .text.traps, "ax", @progbits
 .code64
@@ -35,7 +36,7 @@ trap:
     push rdx
     mov ecx, dword ptr [rsp + 24]   # the vector
     cmp ecx, 32
-    jae .Lnot_foreseen
+    jae .Linterrupt
     mov eax, {recoverable}
     bt eax, ecx
     jnc .Lnot_foreseen
@@ -59,6 +60,20 @@ trap:
     shl r8, 32
     mov eax, dword ptr [rsp + 32]
     or r8, rax
+    pop rdx
+    pop rcx
+    pop rax
+    add rsp, 16
+    iretq
+
+.Linterrupt:
+    cmp ecx, {spurious_interrupt}
+    je .Lback
+    cmp ecx, {interrupt}
+    jne .Lnot_foreseen
+    mov eax, {end_of_interrupt}
+    mov dword ptr [rax], 0
+.Lback:
     pop rdx
     pop rcx
     pop rax

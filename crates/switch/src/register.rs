@@ -90,11 +90,36 @@ impl RegisterRow {
         }
     }
 
+    /// Tells whether the register takes a value that a guest writes: of an address that it is canonical, of the others that
+    /// no reserved bit is set. (The bits of SPEC_CTRL follow features; those beyond what every CPU with it has are refused.)
+    #[must_use]
+    pub const fn is_legal(&self, value: u64) -> bool {
+        const IBRS_STIBP_SSBD: u64 = 0b111;
+        match self.register {
+            Register::TscAux | Register::Sfmask | Register::Pkrs => value >> 32 == 0,
+            Register::Star | Register::SysenterCs | Register::PsrAssoc => true,
+            Register::SpecCtrl => value & !IBRS_STIBP_SSBD == 0,
+            Register::FsBase
+            | Register::GsBase
+            | Register::KernelGsBase
+            | Register::Lstar
+            | Register::Cstar
+            | Register::SysenterEsp
+            | Register::SysenterEip => is_canonical(value),
+        }
+    }
+
     /// Tells whether the CPU that answers `raw` has the register.
     #[must_use]
     pub fn is_on(&self, raw: &Leaves) -> bool {
         self.features.is_empty() || self.features.iter().any(|name| has_feature(raw, name))
     }
+}
+
+/// Tells whether a linear address of 48 bits is in its canonical form (SDM vol. 1, 3.3.7.1).
+const fn is_canonical(address: u64) -> bool {
+    let upper = address >> 47;
+    upper == 0 || upper == (1 << 17) - 1
 }
 
 /// Tells whether `raw` has the feature with this canonical name.

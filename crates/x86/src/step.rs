@@ -90,6 +90,12 @@ impl Orders {
         orders
     }
 
+    /// The same, with where the residence lies that ends ([`Residence::as_ptr`]); null or `None` for none.
+    #[must_use]
+    pub fn releasing(self, released: Option<*mut u32>) -> Self {
+        Self { released: released.unwrap_or(ptr::null_mut()), ..self }
+    }
+
     /// The move of extended state alone.
     pub(crate) fn of_step(step: &XstateStep) -> Self {
         let mut orders = Self::NONE;
@@ -152,32 +158,32 @@ pub unsafe extern "sysv64" fn step(orders: &Orders) {
         "jz 60f",
 
         "test eax, {xss_save_ordered}",
-        "jz 10f",
+        "jz 30f",
         "mov ecx, {xss_number}",
         "mov eax, dword ptr [rdi + {xss_save}]",
         "mov edx, dword ptr [rdi + {xss_save} + 4]",
         "wrmsr",
-        "10: test dword ptr [rdi + {what}], {xcr0_wide_ordered}",
-        "jz 11f",
+        "30: test dword ptr [rdi + {what}], {xcr0_wide_ordered}",
+        "jz 31f",
         "xor ecx, ecx",
         "mov eax, dword ptr [rdi + {xcr0_wide}]",
         "mov edx, dword ptr [rdi + {xcr0_wide} + 4]",
         "xsetbv",
 
-        "11: test dword ptr [rdi + {what}], {save_ordered}",
+        "31: test dword ptr [rdi + {what}], {save_ordered}",
         "jz 20f",
         "mov rcx, qword ptr [rdi + {save_area}]",
         "mov eax, dword ptr [rdi + {save_mask}]",
         "mov edx, dword ptr [rdi + {save_mask} + 4]",
         "test dword ptr [rdi + {what}], {by_xsaves}",
-        "jz 12f",
+        "jz 32f",
         "xsaves64 [rcx]",
         "jmp 20f",
-        "12: test dword ptr [rdi + {what}], {by_xsave}",
-        "jz 13f",
+        "32: test dword ptr [rdi + {what}], {by_xsave}",
+        "jz 33f",
         "xsave64 [rcx]",
         "jmp 20f",
-        "13: fxsave64 [rcx]",
+        "33: fxsave64 [rcx]",
 
         "20: test dword ptr [rdi + {what}], {load_ordered}",
         "jz 40f",

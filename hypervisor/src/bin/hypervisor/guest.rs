@@ -1,0 +1,400 @@
+//! A guest: one vCPU, its memory, its policy, and what it does at its exits.
+
+use core::fmt::Write;
+
+use selfsame_cpuid::{ApicId, Policy, VcpuView};
+use selfsame_hypervisor::pages::Pages;
+use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, Serial, embed_parameters, guest_ports};
+use selfsame_switch::{
+    AreaAddress, Content, Cpu, Cr3, DomainId, Extended, GuestXss, Kind, REGISTERS, Register, Shown, SwitchError,
+    Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
+};
+use selfsame_xstate::{AreaError, AreaMemoryError, COMPONENTS, Class, ComponentSet, Exception, Xsetbv, wrmsr_xss};
+use thiserror::Error;
+
+use crate::context::Registers;
+use crate::exit::{Exit, PortAccess};
+use crate::guest_memory::GuestMemory;
+use crate::machine::{Machine, has};
+use crate::parameters::GuestParameters;
+use crate::virtual_cpu::{Capabilities, ControlBlock};
+
+/// How many guests there may be.
+pub(crate) const MAX_GUESTS: usize = 4;
+
+/// The guests, by number.
+pub(crate) static GUESTS: [Lock<Option<Guest>>; MAX_GUESTS] = [const { Lock::new(None) }; MAX_GUESTS];
+
+/// A guest with one vCPU.
+#[derive(Debug)]
+pub(crate) struct Guest {
+    pub(crate) name: &'static str,
+    pub(crate) policy: Policy,
+    pub(crate) vcpu: Vcpu,
+    pub(crate) registers: Registers,
+    pub(crate) memory: GuestMemory,
+    pub(crate) control: ControlBlock,
+    pub(crate) capabilities: Capabilities,
+    /// The save area's memory, which the CPU knows by its address.
+    _area: Pages,
+    pub(crate) area_bytes: u32,
+    permitted_xcr0: ComponentSet,
+    permitted_xss: Option<ComponentSet>,
+    /// The CPU that it waits for.
+    pub(crate) home: usize,
+    /// How many turns it had since it came to its home.
+    pub(crate) turns: u32,
+    pub(crate) outcome: Option<Outcome>,
+    pub(crate) progress: u64,
+    line: Line,
+}
+
+/// What the guest has written to its serial port since the last end of a line.
+#[derive(Debug)]
+struct Line {
+    text: [u8; 200],
+    len: usize,
+}
+
+/// Why a guest cannot be made.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub(crate) enum GuestError {
+    #[error("no memory is left")]
+    NoMemory,
+    #[error("the guest's image is not one")]
+    BadImage,
+    #[error(transparent)]
+    Parameters(#[from] EmbedError),
+    #[error("its cpuid= words: {0}")]
+    Trims(#[from] selfsame_cpuid::TrimError),
+    #[error("its policy: {0}")]
+    Policy(#[from] selfsame_cpuid::text::TextError),
+    #[error("its save area: {0}")]
+    Area(#[from] AreaError),
+    #[error("its save area: {0}")]
+    AreaMemory(#[from] AreaMemoryError),
+}
+
+/// What becomes of a guest's turn after an exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// The guest goes on.
+    GoesOn,
+    /// Another vCPU's turn comes.
+    Ends,
+}
+
+impl Guest {
+    /// Makes a guest that has not run.
+    pub(crate) fn new(
+        machine: &Machine,
+        image: &[u8],
+        parameters: &GuestParameters,
+        number: u16,
+        home: usize,
+    ) -> Result<Self, GuestError> {
+        let policy = match parameters.policy() {
+            Some(policy) => policy?,
+            None => machine.policy(&parameters.trims()?),
+        };
+        let configurations = machine.configurations;
+        let states = policy.leaves.xcr0() | policy.leaves.xss();
+        // Without XFD in its policy a guest has what it may use from the start.
+        let enabled = if has(&policy.leaves, "xfd") { ComponentSet::EMPTY } else { Class::UserDynamic.components() };
+        let area = configurations.area(states, enabled & states)?;
+        let mut area_memory = Pages::for_bytes(area.size_bytes() as usize).ok_or(GuestError::NoMemory)?;
+        area.init(area_memory.bytes_mut())?;
+        let address = AreaAddress::new(area_memory.address()).ok_or(GuestError::NoMemory)?;
+
+        let mut memory = GuestMemory::new().ok_or(GuestError::NoMemory)?;
+        let (entry, program) = memory.load(image).ok_or(GuestError::BadImage)?;
+        embed_parameters(program, parameters.words)?;
+        let capabilities = Capabilities {
+            cr4_bits: policy.leaves.cr4_bits(),
+            has_rdtscp: has(&policy.leaves, "rdtscp"),
+            has_invpcid: has(&policy.leaves, "invpcid"),
+            has_xsaves: has(&policy.leaves, "xsaves"),
+            has_cet: has(&policy.leaves, "shstk") || has(&policy.leaves, "ibt"),
+        };
+        let virtualisation = machine.platform.virtualisation;
+        let control = ControlBlock::new(virtualisation, &mut memory, entry.address, number);
+        let mut control = control.ok_or(GuestError::NoMemory)?;
+        pass_msrs(&mut control, virtualisation, &policy, &capabilities);
+
+        let vcpu = VcpuId::new(0).ok_or(GuestError::NoMemory)?;
+        let name = VcpuName { domain: DomainId::new(number + 1), vcpu };
+        let cr3 = Cr3::new(own_cr3()).ok_or(GuestError::NoMemory)?;
+        Ok(Self {
+            name: parameters.name,
+            vcpu: Vcpu::new(name, Kind::Hvm, Extended::new(address), cr3, Shown::default()),
+            registers: Registers::default(),
+            memory,
+            control,
+            capabilities,
+            area_bytes: area.size_bytes(),
+            _area: area_memory,
+            permitted_xcr0: area.permitted_xcr0() & policy.leaves.xcr0(),
+            permitted_xss: capabilities.has_xsaves.then(|| configurations.permitted_xss(states) & policy.leaves.xss()),
+            policy,
+            home,
+            turns: 0,
+            outcome: None,
+            progress: 0,
+            line: Line { text: [0; 200], len: 0 },
+        })
+    }
+
+    /// Ends the guest. `words` say why, if it did not end by itself.
+    pub(crate) fn end(&mut self, outcome: Outcome, words: &str) {
+        if self.line.len > 0 {
+            self.write_byte(b'\n');
+        }
+        if !words.is_empty() {
+            // Writing to the serial port does not fail.
+            let _ = writeln!(Serial::com1(), "{}: {words}", self.name);
+        }
+        self.outcome = Some(outcome);
+    }
+
+    fn write_byte(&mut self, byte: u8) {
+        if byte != b'\n'
+            && let Some(place) = self.line.text.get_mut(self.line.len)
+        {
+            *place = byte;
+            self.line.len += 1;
+            return;
+        }
+        let text = self.line.text.get(..self.line.len).unwrap_or_default();
+        let _ = writeln!(Serial::com1(), "{}: {}", self.name, core::str::from_utf8(text).unwrap_or("?"));
+        self.line.len = 0;
+    }
+
+    /// Does what an exit asks for.
+    pub(crate) fn handle(
+        &mut self,
+        exit: Exit,
+        switcher: &mut Switcher<'_>,
+        cpu: &mut impl Cpu,
+    ) -> Result<Turn, SwitchError> {
+        match exit {
+            Exit::Cpuid => self.cpuid(),
+            Exit::ReadMsr => match self.read_msr() {
+                Some(value) => {
+                    self.registers.set_edx_eax(value);
+                    self.go_on();
+                }
+                None => self.control.raise(PROTECTION),
+            },
+            Exit::WriteMsr => match self.write_msr(switcher, cpu) {
+                Some(()) => self.go_on(),
+                None => self.control.raise(PROTECTION),
+            },
+            Exit::Xsetbv => self.xsetbv(),
+            Exit::WriteCr4 { value, len_bytes } => {
+                if value & !self.capabilities.cr4_bits == 0 {
+                    self.control.set_cr4(value);
+                    self.control.advance(len_bytes);
+                } else {
+                    self.control.raise(PROTECTION);
+                }
+            }
+            Exit::DebugRegister => {
+                switcher.grant_debug_access(cpu, &mut self.vcpu)?;
+                self.control.grant_debug_registers();
+            }
+            Exit::DebugException { cause } => {
+                self.vcpu.debug.dr6 = selfsame_switch::DR6_RESET | cause;
+                self.control.raise(Fault { vector: 1, error: 0 });
+            }
+            Exit::Undefined => self.control.raise(UNDEFINED),
+            Exit::Port(access) => return Ok(self.port(access)),
+            Exit::Hlt => {
+                self.end(Outcome::Failure, "halted");
+                return Ok(Turn::Ends);
+            }
+            Exit::Interrupt { .. } => return Ok(Turn::Ends),
+            Exit::Shutdown | Exit::NoMemory { .. } | Exit::Other { .. } => {
+                let rip = self.control.mode().rip;
+                let _ = writeln!(Serial::com1(), "{}: {exit:x?} at {rip:#x}, progress {}", self.name, self.progress);
+                self.end(Outcome::Failure, "");
+                return Ok(Turn::Ends);
+            }
+        }
+        Ok(Turn::GoesOn)
+    }
+
+    fn go_on(&mut self) {
+        let len_bytes = self.control.instruction_len_bytes(&self.memory);
+        self.control.advance(len_bytes);
+    }
+
+    fn cpuid(&mut self) {
+        const OSXSAVE: u64 = 1 << 18;
+        const PKE: u64 = 1 << 22;
+        let mode = self.control.mode();
+        let extended = &self.vcpu.extended;
+        let view = VcpuView {
+            apic_id: ApicId::ZERO,
+            xcr0: extended.xcr0().components(),
+            xss: match extended.xss() {
+                GuestXss::Own(xss) => xss.components(),
+                GuestXss::Hosts => ComponentSet::EMPTY,
+            },
+            has_osxsave: mode.cr4 & OSXSAVE != 0,
+            has_pke: mode.cr4 & PKE != 0,
+            is_apic_enabled: true,
+            is_in_64_bit_mode: mode.is_64_bit_code,
+        };
+        let regs = self.policy.cpuid(low(self.registers.rax), low(self.registers.rcx), &view);
+        self.registers.rax = regs.eax.into();
+        self.registers.rbx = regs.ebx.into();
+        self.registers.rcx = regs.ecx.into();
+        self.registers.rdx = regs.edx.into();
+        self.go_on();
+    }
+
+    fn xsetbv(&mut self) {
+        const OSXSAVE: u64 = 1 << 18;
+        let mode = self.control.mode();
+        let xsetbv = Xsetbv {
+            has_osxsave: mode.cr4 & OSXSAVE != 0,
+            cpl: mode.cpl,
+            index: low(self.registers.rcx),
+            value: self.registers.edx_eax(),
+        };
+        match xsetbv.judge(self.permitted_xcr0) {
+            Ok(xcr0) => {
+                self.vcpu.extended.xsetbv(xcr0);
+                self.go_on();
+            }
+            Err(fault) => self.control.raise(match fault.exception() {
+                Exception::InvalidOpcode => UNDEFINED,
+                Exception::GeneralProtection => PROTECTION,
+            }),
+        }
+    }
+
+    /// `None` is a #GP.
+    fn read_msr(&self) -> Option<u64> {
+        /// The boot CPU's, with the APIC on and where it always is.
+        const BOOT_APIC: u64 = 0xfee0_0900;
+        let number = low(self.registers.rcx);
+        match number {
+            APIC_BASE => Some(BOOT_APIC),
+            EFER => Some(self.control.mode().efer),
+            XSS => match (self.permitted_xss, self.vcpu.extended.xss()) {
+                (Some(_), GuestXss::Own(xss)) => Some(xss.bits()),
+                _ => None,
+            },
+            _ => match self.switched_register(number) {
+                Some(register) => Some(self.vcpu.registers.get(register)),
+                None => self.policy.leaves.msr(number).filter(|&value| value != 0),
+            },
+        }
+    }
+
+    /// `None` is a #GP.
+    fn write_msr(&mut self, switcher: &mut Switcher<'_>, cpu: &mut impl Cpu) -> Option<()> {
+        const LMA: u64 = 1 << 10;
+        let (number, value) = (low(self.registers.rcx), self.registers.edx_eax());
+        match number {
+            APIC_BASE => Some(()),
+            EFER => {
+                let is_legal = value & !self.policy.leaves.efer_bits() == 0;
+                is_legal.then(|| self.control.set_efer(value & !LMA))
+            }
+            XSS => {
+                let xss = wrmsr_xss(value, self.permitted_xss).ok()?;
+                self.vcpu.extended.set_xss(GuestXss::Own(xss));
+                Some(())
+            }
+            _ => {
+                let register = self.switched_register(number)?;
+                register.row().is_legal(value).then(|| switcher.write_register(cpu, &mut self.vcpu, register, value))
+            }
+        }
+    }
+
+    /// The register of this number that a switch takes along, if the guest has it and its accesses come here.
+    fn switched_register(&self, number: u32) -> Option<Register> {
+        let row = REGISTERS.iter().find(|row| row.number == number)?;
+        row.is_on(&self.policy.leaves).then_some(row.register)
+    }
+
+    fn port(&mut self, access: PortAccess) -> Turn {
+        const SERIAL: u16 = 0x3f8;
+        const SERIAL_STATUS: u16 = SERIAL + 5;
+        /// A byte can be given, and the last one has left.
+        const IS_READY: u64 = 0x60;
+        /// As the base ends a program (QEMU's device), and how it says that it went well.
+        const EXIT: u16 = 0xf4;
+        const WENT_WELL: u64 = 0x10;
+        let PortAccess { port, width, is_in, len_bytes } = access;
+        let value = self.registers.rax & width.mask();
+        self.control.advance(len_bytes);
+        if is_in {
+            let read = if port == SERIAL_STATUS { IS_READY } else { width.mask() };
+            // A 32-bit register that is written is extended (SDM vol. 1, 3.4.1.1).
+            let kept = if width.mask() == u64::from(u32::MAX) { 0 } else { self.registers.rax & !width.mask() };
+            self.registers.rax = kept | read & width.mask();
+            return Turn::GoesOn;
+        }
+        match port {
+            SERIAL => self.write_byte(value.to_le_bytes()[0]),
+            guest_ports::YIELD => return Turn::Ends,
+            guest_ports::PROGRESS => self.progress = value,
+            EXIT => {
+                let outcome = if value == WENT_WELL { Outcome::Success } else { Outcome::Failure };
+                self.end(outcome, "");
+                return Turn::Ends;
+            }
+            _ => {}
+        }
+        Turn::GoesOn
+    }
+}
+
+const APIC_BASE: u32 = 0x1b;
+const EFER: u32 = 0xc000_0080;
+const XSS: u32 = 0xda0;
+
+const UNDEFINED: Fault = Fault { vector: 6, error: 0 };
+const PROTECTION: Fault = Fault { vector: 13, error: 0 };
+
+/// Lets the guest reach what is switched without the hypervisor's help: what its entries and exits carry, what the switch
+/// reads back, and the components that its policy has.
+fn pass_msrs(control: &mut ControlBlock, by: Virtualisation, policy: &Policy, capabilities: &Capabilities) {
+    /// IA32_S_CET and IA32_INTERRUPT_SSP_TABLE_ADDR, which are in no component.
+    const CET: [u32; 2] = [0x6a2, 0x6a8];
+    let occupancy = Kind::Hvm.occupancy(by);
+    for row in REGISTERS.iter().filter(|row| row.is_on(&policy.leaves)) {
+        if matches!(row.content(occupancy), Content::Carried | Content::Live) {
+            control.pass_msr(row.number);
+        }
+    }
+    let states = policy.leaves.xcr0() | policy.leaves.xss();
+    for row in COMPONENTS.iter().filter(|row| states.contains(row.component)) {
+        row.msrs.iter().for_each(|&number| control.pass_msr(number));
+    }
+    if capabilities.has_cet {
+        CET.into_iter().for_each(|number| control.pass_msr(number));
+    }
+}
+
+/// EAX of RAX.
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+const fn low(value: u64) -> u32 {
+    value as u32
+}
+
+/// The page tables that the hypervisor runs on, whichever guest is loaded.
+pub(crate) fn own_cr3() -> u64 {
+    let cr3: u64;
+    #[expect(unsafe_code, reason = "UNSAFETY: reads CR3")]
+    // SAFETY: reading CR3 in ring 0 changes nothing.
+    unsafe {
+        core::arch::asm!("mov {}, cr3", out(reg) cr3, options(nomem, nostack, preserves_flags));
+    }
+    cr3
+}
