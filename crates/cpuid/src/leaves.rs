@@ -114,6 +114,11 @@ impl Leaves {
         &mut self.words_mut()[word.index()]
     }
 
+    /// Clears a bit: what a CPU says to have and does not.
+    pub const fn clear(&mut self, place: Place) {
+        *self.word_mut(place.word()) &= !place.mask();
+    }
+
     /// Whether the bit at `place` is set.
     pub const fn is_set(&self, place: Place) -> bool {
         self.word(place.word()) & place.mask() != 0

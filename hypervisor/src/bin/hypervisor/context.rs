@@ -16,6 +16,8 @@ pub(crate) struct Registers {
     pub(crate) rsi: u64,
     pub(crate) rdi: u64,
     pub(crate) r8_to_r15: [u64; 8],
+    /// No VMCS has it, and not every implementation of SVM takes it from the control block.
+    pub(crate) cr2: u64,
 }
 
 impl Registers {

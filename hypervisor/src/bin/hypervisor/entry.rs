@@ -40,6 +40,8 @@ macro_rules! entry_stub {
                 "call {step}",
                 $before,
                 "mov rdi, qword ptr [rdi + {registers}]",
+                "mov rcx, qword ptr [rdi + {cr2}]",
+                "mov cr2, rcx",
                 "mov rcx, qword ptr [rdi + 0x08]", "mov rdx, qword ptr [rdi + 0x10]",
                 "mov rbx, qword ptr [rdi + 0x18]", "mov rbp, qword ptr [rdi + 0x20]",
                 "mov rsi, qword ptr [rdi + 0x28]", "mov r8, qword ptr [rdi + 0x38]",
@@ -60,6 +62,8 @@ macro_rules! entry_stub {
                 "mov qword ptr [rdi + 0x48], r10", "mov qword ptr [rdi + 0x50], r11",
                 "mov qword ptr [rdi + 0x58], r12", "mov qword ptr [rdi + 0x60], r13",
                 "mov qword ptr [rdi + 0x68], r14", "mov qword ptr [rdi + 0x70], r15",
+                "mov rax, cr2",
+                "mov qword ptr [rdi + {cr2}], rax",
                 "xor edx, edx",
                 "5: pop rdi",
                 $($after,)*
@@ -81,6 +85,7 @@ macro_rules! entry_stub {
                 $($field = const offset_of!(Context, $field),)*
                 mxcsr = const MXCSR,
                 own_mxcsr = const OWN_MXCSR,
+                cr2 = const offset_of!(Registers, cr2),
                 step = sym step,
             )
         }
