@@ -61,9 +61,10 @@ impl Machine {
         Ok(Self { raw, configurations, platform: publish(&PLATFORM, platform)? })
     }
 
-    /// The default policy of this machine, under an administrator's words.
+    /// The default policy of this machine, under an administrator's words. Guests run here as under KVM, with two-dimensional
+    /// paging; they get what those get.
     pub(crate) fn policy(&self, trims: &Trims) -> Policy {
-        Host::from_hardware(self.raw, Kind::Hvm, trims).default().clone()
+        Host::from_hardware(self.raw, Kind::Kvm, trims).default().clone()
     }
 
     /// Writes what the machine is, and how far its own sizes are those that are computed. Returns whether all are.
