@@ -3,6 +3,8 @@
 
 use core::ptr;
 
+use crate::port;
+
 /// The vector of the timer, and of interrupts from other CPUs. Neither has anything to say but that it came: `traps.s`
 /// ends it, and the CPU goes on behind HLT or behind the exit of a guest.
 pub const INTERRUPT_VECTOR: u8 = 0xe0;
@@ -30,6 +32,14 @@ const FIXED: u32 = 1 << 14;
 const PERIODIC: u32 = 1 << 17;
 /// Of [`DIVIDE`]: every tick of the bus counts.
 const BY_ONE: u32 = 0b1011;
+
+/// Keeps the interrupts of the two 8259s away for good: the firmware has left its timer on, at a vector of a fault.
+pub(crate) fn mask_legacy_interrupts() {
+    for port in [0x21, 0xa1] {
+        // SAFETY: what is masked is not waited for.
+        unsafe { port::write(port, 0xff) };
+    }
+}
 
 /// Turns the APIC on.
 pub(crate) fn turn_on() {

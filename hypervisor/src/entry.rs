@@ -5,6 +5,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::Ordering;
 
+use crate::apic::mask_legacy_interrupts;
 use crate::cpu::{CPUS, Cpu, MAX_CPUS, STACK_BYTES};
 use crate::exit::{Outcome, exit, halt};
 use crate::ring_3::PAGE;
@@ -42,6 +43,7 @@ extern "C" fn start(index: u32) -> ! {
     let Some(cpu) = usize::try_from(index).ok().and_then(|index| CPUS.get(index)) else { halt() };
     let is_boot_cpu = msr::read(APIC_BASE).is_ok_and(|value| value & IS_BOOT_CPU != 0);
     if is_boot_cpu {
+        mask_legacy_interrupts();
         traps::initialise();
         Serial::initialise();
     }

@@ -17,6 +17,7 @@ core::arch::global_asm!(
     with_error_code = const crate::fault::WITH_ERROR_CODE,
     recoverable = const crate::fault::RECOVERABLE,
     unexpected = sym unexpected,
+    ring_3_page = const crate::ring_3::PAGE,
     interrupt = const crate::apic::INTERRUPT_VECTOR,
     spurious_interrupt = const crate::apic::SPURIOUS_INTERRUPT_VECTOR,
     end_of_interrupt = const crate::apic::APIC + crate::apic::END_OF_INTERRUPT,

@@ -28,12 +28,11 @@ trap_stubs:
 
 trap:
     cld
-    test byte ptr [rsp + 24], 3
-    jnz leave_ring_3
-
     push rax
     push rcx
     push rdx
+    test byte ptr [rsp + 48], 3
+    jnz .Lin_ring_3
     mov ecx, dword ptr [rsp + 24]   # the vector
     cmp ecx, 32
     jae .Linterrupt
@@ -65,6 +64,17 @@ trap:
     pop rax
     add rsp, 16
     iretq
+
+    # Ring 3 runs nothing but its page (ring_3.s).
+.Lin_ring_3:
+    mov rax, {ring_3_page}
+    xor rax, qword ptr [rsp + 40]
+    cmp rax, 4096
+    jae .Lnot_foreseen
+    pop rdx
+    pop rcx
+    pop rax
+    jmp leave_ring_3
 
 .Linterrupt:
     cmp ecx, {spurious_interrupt}
