@@ -27,7 +27,7 @@ pub(crate) struct Machine {
     pub(crate) kept: Kept,
     /// The bits of IA32_U_CET and IA32_S_CET.
     pub(crate) cet_bits: u64,
-    /// Whether it says that it is QEMU's interpreter.
+    /// Whether it is QEMU's interpreter, by what it says or was told.
     pub(crate) is_tcg: bool,
 }
 
@@ -45,7 +45,7 @@ impl Machine {
     /// # Errors
     ///
     /// The first thing that faults.
-    pub(crate) fn switched_on() -> Result<Self, NotSwitchedOn> {
+    pub(crate) fn switched_on(is_on_qemu: bool) -> Result<Self, NotSwitchedOn> {
         let mut leaves = Leaves::new();
         walk(cpuid, |leaf, subleaf, regs| {
             // What no policy holds is of no use here.
@@ -65,7 +65,7 @@ impl Machine {
             leaves,
             kept: Kept { x87_pointers: false, tile_data: false },
             cet_bits: 0,
-            is_tcg: is_tcg(),
+            is_tcg: is_on_qemu || is_tcg(),
         };
         machine.cet_bits = cet_bits(machine.has("shstk"), machine.has("ibt"));
         machine.switch_on()?;
