@@ -131,7 +131,7 @@ impl<'m> Hostile<'m> {
                 outcome.map(drop).map_err(|fault| of_exception(fault.exception()))
             }
             Action::Xss { value } => {
-                let permitted = machine.has("xsaves").then_some(machine.geometry.supervisor());
+                let permitted = machine.has_xsaves().then_some(machine.geometry.supervisor());
                 wrmsr_xss(value, permitted).map(drop).map_err(|_| PROTECTION)
             }
             Action::Wrmsr { rule, value } => protection(rule.is_there(machine) && rule.takes(value, machine)),

@@ -23,7 +23,11 @@ const DEVIATIONS: &[Deviation] = &[
         is_about: |action| {
             matches!(
                 action,
-                Action::Rdmsr { .. } | Action::RdmsrOfNone { .. } | Action::Wrmsr { .. } | Action::WrmsrOfNone { .. }
+                Action::Rdmsr { .. }
+                    | Action::RdmsrOfNone { .. }
+                    | Action::Wrmsr { .. }
+                    | Action::WrmsrOfNone { .. }
+                    | Action::Xss { .. }
             )
         },
         found: Ok(()),

@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::contents::cet_bits;
 use crate::control::CONTROLS;
 use crate::kept::Kept;
+use crate::parameters::Parameters;
 
 /// The machine, with everything on that it shows.
 #[derive(Clone, Debug)]
@@ -45,7 +46,7 @@ impl Machine {
     /// # Errors
     ///
     /// The first thing that faults.
-    pub(crate) fn switched_on(is_on_qemu: bool) -> Result<Self, NotSwitchedOn> {
+    pub(crate) fn switched_on(parameters: &Parameters) -> Result<Self, NotSwitchedOn> {
         let mut leaves = Leaves::new();
         walk(cpuid, |leaf, subleaf, regs| {
             // What no policy holds is of no use here.
@@ -65,7 +66,7 @@ impl Machine {
             leaves,
             kept: Kept { x87_pointers: false, tile_data: false },
             cet_bits: 0,
-            is_tcg: is_on_qemu || is_tcg(),
+            is_tcg: parameters.is_on_qemu || is_tcg(),
         };
         machine.cet_bits = cet_bits(machine.has("shstk"), machine.has("ibt"));
         machine.switch_on()?;
@@ -83,6 +84,16 @@ impl Machine {
         names.iter().any(|name| self.has(name))
     }
 
+    /// Whether there are XSAVE and XCR0.
+    pub(crate) fn has_xsave(&self) -> bool {
+        self.method != SaveMethod::Fxsave
+    }
+
+    /// Whether there are XSAVES and IA32_XSS.
+    pub(crate) fn has_xsaves(&self) -> bool {
+        self.method == SaveMethod::Xsaves
+    }
+
     /// Every component that can be enabled.
     pub(crate) fn components(&self) -> ComponentSet {
         self.xcr0.union(self.xss)
@@ -95,10 +106,10 @@ impl Machine {
         // SAFETY: no bit of those that are used stands in the way of a program with one address space and no user
         // pages that it reads.
         did("setting bits of CR4", unsafe { attempt::write_cr4(cr4) })?;
-        if self.method != SaveMethod::Fxsave {
+        if self.has_xsave() {
             did("writing XCR0", attempt::xsetbv(0, self.xcr0.bits()))?;
         }
-        if self.method == SaveMethod::Xsaves {
+        if self.has_xsaves() {
             // SAFETY: it decides what XSAVES saves.
             did("writing IA32_XSS", unsafe { msr::write(Xss::MSR, self.xss.bits()) })?;
         }
