@@ -21,8 +21,8 @@ const NO_MSRS: [u32; 6] = [0x2000, 0x1234_5678, 0x3fff_ffff, 0x8000_0000, 0xc000
 
 /// Yields every class of illegal values, and legal ones beside them.
 pub(crate) fn fixed(machine: &Machine, mut each: impl FnMut(Action)) {
-    for (name, execute) in attempt::UNDEFINED {
-        each(Action::Undefined { name, execute });
+    for instruction in &attempt::UNDEFINED {
+        each(Action::Undefined(instruction));
     }
     if !machine.is_tcg {
         registers(machine, &mut each);
@@ -291,7 +291,7 @@ fn random_write(machine: &Machine, random: &mut Random) -> Action {
 fn random_fixed(machine: &Machine, random: &mut Random) -> Action {
     match random.below(5) {
         0 => match random.of(&attempt::UNDEFINED) {
-            Some(&(name, execute)) => Action::Undefined { name, execute },
+            Some(instruction) => Action::Undefined(instruction),
             None => Action::Yield,
         },
         1 => {

@@ -36,9 +36,7 @@ const DEVIATIONS: &[Deviation] = &[
     },
     Deviation {
         may_be: |machine| machine.is_tcg,
-        is_about: |action| {
-            matches!(action, Action::Restore { mxcsr, .. } if !MxcsrMask::COMMON.allows(*mxcsr))
-        },
+        is_about: |action| matches!(action, Action::Restore { mxcsr, .. } if !MxcsrMask::COMMON.allows(*mxcsr)),
         found: Ok(()),
         reason: "QEMU's interpreter loads MXCSR with bits that it has not",
     },

@@ -1,7 +1,7 @@
 //! The machine as this guest sees it: what CPUID shows, and all of it switched on.
 #![expect(unsafe_code, reason = "UNSAFETY: switches on what CPUID shows, and looks at what FXSAVE writes")]
 
-use selfsame_cpuid::{Leaves, feature, walk};
+use selfsame_cpuid::{FEATURES, Feature, Leaves, feature, walk};
 use selfsame_hypervisor::{Fault, attempt, msr};
 use selfsame_x86::{cpuid, fxsave};
 use selfsame_xstate::{ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMethod, Xss};
@@ -74,12 +74,20 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Whether CPUID shows the feature with this canonical name.
+    /// Whether there is the feature with this canonical name: CPUID shows it, or the components that come with it and
+    /// nothing else that they could come with. Bochs's AMD models show of what is added to them the components alone.
     pub(crate) fn has(&self, name: &str) -> bool {
-        feature(name).is_some_and(|row| self.leaves.is_set(row.place))
+        let Some(&Feature { place, components, .. }) = feature(name) else { return false };
+        let is_there_for_nothing = || {
+            let mut reasons = FEATURES.iter().filter(|row| row.components == components);
+            !components.is_empty()
+                && components.is_subset_of(self.components())
+                && !reasons.any(|row| self.leaves.is_set(row.place))
+        };
+        self.leaves.is_set(place) || is_there_for_nothing()
     }
 
-    /// Whether CPUID shows any of the features.
+    /// Whether there is any of the features.
     pub(crate) fn has_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.has(name))
     }

@@ -32,7 +32,8 @@ pub(crate) enum ParameterError {
 }
 
 impl Parameters {
-    const DEFAULT: Self = Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0, is_on_qemu: false };
+    const DEFAULT: Self =
+        Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0, is_on_qemu: false };
 
     /// Reads the text; what it does not say is as in [`Parameters::DEFAULT`].
     ///
@@ -66,7 +67,7 @@ mod tests {
     fn every_word_says_one_thing() {
         let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000 emulator=qemu";
         let expected =
-            Parameters { name: "a", seed: 7, rounds: 10_000, spin: 2000, prints_cpuid: true, actions: 100_000 };
+            Parameters { name: "a", seed: 7, rounds: 10_000, spin: 2000, prints_cpuid: true, actions: 100_000, is_on_qemu: true };
         assert_eq!(Parameters::read(text), Ok(expected));
         assert_eq!(Parameters::read(""), Ok(Parameters::DEFAULT));
     }
