@@ -66,8 +66,15 @@ mod tests {
     #[test]
     fn every_word_says_one_thing() {
         let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000 emulator=qemu";
-        let expected =
-            Parameters { name: "a", seed: 7, rounds: 10_000, spin: 2000, prints_cpuid: true, actions: 100_000, is_on_qemu: true };
+        let expected = Parameters {
+            name: "a",
+            seed: 7,
+            rounds: 10_000,
+            spin: 2000,
+            prints_cpuid: true,
+            actions: 100_000,
+            is_on_qemu: true,
+        };
         assert_eq!(Parameters::read(text), Ok(expected));
         assert_eq!(Parameters::read(""), Ok(Parameters::DEFAULT));
     }
