@@ -185,7 +185,8 @@ mod tests {
             }
             let expected = form.read(&area).unwrap();
             for (component, place) in form.layout.places() {
-                let used_bytes = component.described().and_then(|row| row.used_bytes).unwrap_or(place.len() as u32);
+                let used_bytes =
+                    component.described().and_then(|row| row.used_bytes).unwrap_or(place.end - place.start);
                 for at in place.start..place.start + used_bytes {
                     let mut changed = area.clone();
                     changed.bytes_mut()[at as usize] ^= 1;

@@ -58,9 +58,18 @@ const SPECIALS: [Special; 7] = [
     Special { name: "dr7", read: attempt::dr7, write: attempt::write_dr7 },
 ];
 
-/// Registers that are written by nobody here.
-const FIXED: [(&str, fn() -> u64); 4] =
-    [("cr0", attempt::cr0), ("cr3", attempt::cr3), ("cr4", attempt::cr4), ("cr8", attempt::cr8)];
+/// A control register that is written by nobody here.
+struct Fixed {
+    name: &'static str,
+    read: fn() -> u64,
+}
+
+const FIXED: [Fixed; 4] = [
+    Fixed { name: "cr0", read: attempt::cr0 },
+    Fixed { name: "cr3", read: attempt::cr3 },
+    Fixed { name: "cr4", read: attempt::cr4 },
+    Fixed { name: "cr8", read: attempt::cr8 },
+];
 
 /// What all registers outside extended state should hold.
 #[derive(Clone, Debug)]
@@ -100,7 +109,7 @@ impl System {
             *place = Some(Held { number, name, values, value });
         }
         let specials = SPECIALS.map(|special| (special.read)());
-        Ok(Self { msrs, specials, fixed: FIXED.map(|(_, read)| read()) })
+        Ok(Self { msrs, specials, fixed: FIXED.map(|register| (register.read)()) })
     }
 
     /// Puts new values into all registers that take some.
@@ -163,8 +172,8 @@ impl System {
             checksum.add(found);
             Difference::check(Place::Register(special.name), expected, found)?;
         }
-        for ((name, read), &expected) in FIXED.iter().zip(&self.fixed) {
-            Difference::check(Place::Register(name), expected, read())?;
+        for (register, &expected) in FIXED.iter().zip(&self.fixed) {
+            Difference::check(Place::Register(register.name), expected, (register.read)())?;
         }
         Ok(())
     }
