@@ -197,12 +197,12 @@ fn around(all: u64, bit: u32) -> [u64; 3] {
 /// Values for an MSR: such as it takes, and such as it does not; none that switches something on in ring 0.
 fn values(rule: &MsrRule, machine: &Machine) -> impl Iterator<Item = u64> + use<> {
     const LAST_ADDRESS: u64 = 0x7fff_ffff_fffc;
-    let has_cet = rule.is_there(machine);
+    let is_there = rule.is_there(machine);
     let values = match rule.takes {
-        // 0 in FS and GS is what the base has.
         Takes::Addresses => [0, LAST_ADDRESS, !LAST_ADDRESS & !3, NO_ADDRESS, 1 << 63],
+        // No key is closed that has pages of this program.
         Takes::Low => [0, 0xffff_fffc, 1 << 32, 1 << 63, !3],
-        Takes::Cet if has_cet => [0, 0x40, 0x200, 0xc00, NO_ADDRESS],
+        Takes::Cet if is_there => [0, 0x40, 0x200, 0xc00, NO_ADDRESS],
         Takes::Stacks => [0, LAST_ADDRESS, 1, 2, NO_ADDRESS],
         Takes::Xfd | Takes::XfdErr => [0, 1, 1 << 17, 1 << 18, 1 << 63],
         Takes::Cet | Takes::Zero => [0; 5],

@@ -78,13 +78,13 @@ impl Machine {
     /// nothing else that they could come with. Bochs's AMD models show of what is added to them the components alone.
     pub(crate) fn has(&self, name: &str) -> bool {
         let Some(&Feature { place, components, .. }) = feature(name) else { return false };
-        let is_there_for_nothing = || {
+        let comes_unnamed = || {
             let mut reasons = FEATURES.iter().filter(|row| row.components == components);
             !components.is_empty()
                 && components.is_subset_of(self.components())
                 && !reasons.any(|row| self.leaves.is_set(row.place))
         };
-        self.leaves.is_set(place) || is_there_for_nothing()
+        self.leaves.is_set(place) || comes_unnamed()
     }
 
     /// Whether there is any of the features.

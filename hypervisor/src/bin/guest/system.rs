@@ -97,14 +97,12 @@ impl System {
     pub(crate) fn found(machine: &Machine) -> Result<Self, SystemError> {
         let switched = REGISTERS.iter().filter(|row| row.is_on(&machine.leaves));
         let switched = switched.map(|row| (row.number, row.name, values(row.register, machine)));
-        let has_cet = machine.has_any(&["shstk", "ibt"]);
-        let more = [
-            (IA32_S_CET, "S_CET", Values::AddressBits(machine.cet_bits & !EFFECTIVE_CET)),
-            (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", ADDRESS),
-        ];
-        let more = more.into_iter().filter(|_| has_cet);
+        let cet = Values::AddressBits(machine.cet_bits & !EFFECTIVE_CET);
+        let cet = machine.has_any(&["shstk", "ibt"]).then_some((IA32_S_CET, "S_CET", cet));
+        let table = (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", ADDRESS);
+        let table = machine.has("shstk").then_some(table);
         let mut msrs = [None; MAX_MSRS];
-        for (place, (number, name, values)) in msrs.iter_mut().zip(switched.chain(more)) {
+        for (place, (number, name, values)) in msrs.iter_mut().zip(switched.chain(cet).chain(table)) {
             let value = read(number, name)?;
             *place = Some(Held { number, name, values, value });
         }
@@ -123,7 +121,7 @@ impl System {
         }
         let [cr2, dr0, dr1, dr2, dr3, dr6, dr7] = &mut self.specials;
         for address in [cr2, dr0, dr1, dr2, dr3] {
-            // Above 4 GiB and 1 byte, where nothing is, so that no breakpoint is ever met.
+            // Beyond the memory that is mapped, in either half: no breakpoint is ever met.
             *address = random.address() | 1 << 40;
         }
         *dr6 = random_dr6(random);
