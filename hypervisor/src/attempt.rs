@@ -153,24 +153,42 @@ writes! { write_cr0 "cr0" write_cr2 "cr2" write_cr4 "cr4" write_cr8 "cr8" }
 writes! { write_dr0 "dr0" write_dr1 "dr1" write_dr2 "dr2" write_dr3 "dr3" }
 writes! { write_dr6 "dr6" write_dr7 "dr7" }
 
-/// Makes a table of instructions that take nothing and give nothing.
+/// An instruction that takes nothing and gives nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Instruction {
+    /// What it is called.
+    pub name: &'static str,
+    execute: fn() -> Result<(), Fault>,
+}
+
+impl Instruction {
+    /// Executes it.
+    ///
+    /// # Errors
+    ///
+    /// What it raises.
+    pub fn execute(&self) -> Result<(), Fault> {
+        (self.execute)()
+    }
+}
+
+/// Makes a table of instructions. Most take an address in RAX, or memory there.
 macro_rules! instructions {
-    ($($name:literal $instruction:literal)*) => {[$((
-        $name,
-        || {
-            // Most take an address in RAX, or memory there.
+    ($($name:literal $instruction:literal)*) => {[$(Instruction {
+        name: $name,
+        execute: || {
             let mut operand = 0_u64;
             // SAFETY: outside of VMX operation, without EFER.SVME and outside of SMM they do nothing but fault.
             unsafe { recoverable!($instruction, in("rax") &raw mut operand, in("ecx") 0, options(nostack)) }
         },
-    )),*]};
+    }),*]};
 }
 
-/// Instructions that are undefined for a program of the base, whatever the CPU has: by name, and how they are tried.
+/// Instructions that are undefined for a program of the base, whatever the CPU has.
 ///
 /// They belong to VMX operation and to SVM with EFER.SVME set (SDM vol. 3C, 25.1.2; APM vol. 2, 15.4), to SMM and to
 /// safer mode with CR4.SMXE set.
-pub static UNDEFINED: [(&str, fn() -> Result<(), Fault>); 18] = instructions! {
+pub static UNDEFINED: [Instruction; 18] = instructions! {
     "ud2" "ud2"
     "rsm" "rsm"
     "getsec" "getsec"

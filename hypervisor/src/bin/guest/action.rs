@@ -4,7 +4,8 @@
 use core::fmt;
 use core::hint::black_box;
 
-use selfsame_hypervisor::{Fault, attempt, guest_ports, msr};
+use selfsame_hypervisor::attempt::{self, Instruction};
+use selfsame_hypervisor::{Fault, guest_ports, msr};
 use selfsame_x86::cpuid;
 use selfsame_xstate::{
     Component, ComponentSet, Exception, Header, Restore, RestoreInstruction, Xgetbv, Xsetbv, Xss, hardware_fault,
@@ -12,6 +13,7 @@ use selfsame_xstate::{
 };
 
 use crate::area::{Area, put_header, put_mxcsr};
+use crate::control::CONTROLS;
 use crate::machine::Machine;
 use crate::msr_rules::{MsrRule, is_lawful};
 
@@ -90,10 +92,7 @@ pub(crate) enum Action {
     },
     RdpkruWithoutPke,
     /// An instruction of [`attempt::UNDEFINED`].
-    Undefined {
-        name: &'static str,
-        execute: fn() -> Result<(), Fault>,
-    },
+    Undefined(&'static Instruction),
     Cpuid {
         leaf: u32,
         subleaf: u32,
@@ -131,7 +130,7 @@ impl<'m> Hostile<'m> {
                 outcome.map(drop).map_err(|fault| of_exception(fault.exception()))
             }
             Action::Xss { value } => {
-                let permitted = machine.has("xsaves").then_some(machine.geometry.supervisor());
+                let permitted = machine.has_xsaves().then_some(machine.geometry.supervisor());
                 wrmsr_xss(value, permitted).map(drop).map_err(|_| PROTECTION)
             }
             Action::Wrmsr { rule, value } => protection(rule.is_there(machine) && rule.takes(value, machine)),
@@ -159,7 +158,7 @@ impl<'m> Hostile<'m> {
             Action::XsetbvWithoutOsxsave { .. }
             | Action::XgetbvWithoutOsxsave
             | Action::RdpkruWithoutPke
-            | Action::Undefined { .. } => Err(UNDEFINED),
+            | Action::Undefined(_) => Err(UNDEFINED),
             Action::WrmsrOfNone { .. }
             | Action::RdmsrOfNone { .. }
             | Action::Cr4 { .. }
@@ -214,7 +213,7 @@ impl<'m> Hostile<'m> {
             Action::Rdpkru { ecx } => attempt::rdpkru(ecx).map(drop),
             Action::Wrpkru { ecx, edx } => attempt::wrpkru(0, ecx, edx),
             Action::RdpkruWithoutPke => without(PKE, || attempt::rdpkru(0).map(drop)),
-            Action::Undefined { execute, .. } => execute(),
+            Action::Undefined(instruction) => instruction.execute(),
             Action::Cpuid { leaf, subleaf } => {
                 black_box(cpuid(leaf, subleaf));
                 Ok(())
@@ -321,7 +320,10 @@ impl fmt::Display for Action {
             Self::Rdmsr { rule } => write!(f, "rdmsr of {:08x} ({})", rule.index, rule.name),
             Self::WrmsrOfNone { index } => write!(f, "wrmsr of {index:08x} with 0"),
             Self::RdmsrOfNone { index } => write!(f, "rdmsr of {index:08x}"),
-            Self::Cr4 { bit } => write!(f, "setting bit {bit} of cr4"),
+            Self::Cr4 { bit } => match CONTROLS.iter().find(|row| row.bit == bit) {
+                Some(row) => write!(f, "setting cr4.{}", row.name),
+                None => write!(f, "setting bit {bit} of cr4"),
+            },
             Self::Register { name, value, .. } => write!(f, "writing {value:#x} to {name}"),
             Self::Restore { instruction, header, mxcsr, requested } => {
                 let name = match instruction {
@@ -341,7 +343,7 @@ impl fmt::Display for Action {
             Self::Rdpkru { ecx } => write!(f, "rdpkru with ecx {ecx:#x}"),
             Self::Wrpkru { ecx, edx } => write!(f, "wrpkru with ecx {ecx:#x} and edx {edx:#x}"),
             Self::RdpkruWithoutPke => f.write_str("rdpkru without cr4.pke"),
-            Self::Undefined { name, .. } => f.write_str(name),
+            Self::Undefined(instruction) => f.write_str(instruction.name),
             Self::Cpuid { leaf, subleaf } => write!(f, "cpuid of {leaf:08x} {subleaf:02x}"),
             Self::Yield => f.write_str("letting others run"),
         }

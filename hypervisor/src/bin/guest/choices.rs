@@ -21,10 +21,12 @@ const NO_MSRS: [u32; 6] = [0x2000, 0x1234_5678, 0x3fff_ffff, 0x8000_0000, 0xc000
 
 /// Yields every class of illegal values, and legal ones beside them.
 pub(crate) fn fixed(machine: &Machine, mut each: impl FnMut(Action)) {
-    for (name, execute) in attempt::UNDEFINED {
-        each(Action::Undefined { name, execute });
+    for instruction in &attempt::UNDEFINED {
+        each(Action::Undefined(instruction));
     }
-    registers(machine, &mut each);
+    if !machine.is_tcg {
+        registers(machine, &mut each);
+    }
     for bit in 0..u64::BITS {
         if is_unknown_control(machine, bit) {
             each(Action::Cr4 { bit });
@@ -40,7 +42,7 @@ pub(crate) fn fixed(machine: &Machine, mut each: impl FnMut(Action)) {
             each(Action::Wrmsr { rule, value });
         }
     }
-    if !machine.xcr0.is_subset_of(ComponentSet::LEGACY) || machine.has("xsave") {
+    if machine.has_xsave() {
         masks(machine, &mut each);
         headers(machine, &mut each);
     }
@@ -72,7 +74,7 @@ fn masks(machine: &Machine, each: &mut impl FnMut(Action)) {
 fn headers(machine: &Machine, each: &mut impl FnMut(Action)) {
     let requested = machine.components();
     let mut instructions = [Some(RestoreInstruction::Xrstor), None];
-    if machine.has("xsaves") {
+    if machine.has_xsaves() {
         instructions[1] = Some(RestoreInstruction::Xrstors);
     }
     for instruction in instructions.into_iter().flatten() {
@@ -126,6 +128,8 @@ fn protection_keys(machine: &Machine, each: &mut impl FnMut(Action)) {
 }
 
 /// Values that control and debug registers do not take in 64-bit mode (SDM vol. 3A, 2.5 and 17.2; APM vol. 2, 3.1).
+///
+/// QEMU's interpreter takes some of them, and does what they say.
 fn registers(machine: &Machine, each: &mut impl FnMut(Action)) {
     const PE: u64 = 1 << 0;
     const WP: u64 = 1 << 16;
@@ -173,10 +177,13 @@ unsafe fn write_efer(value: u64) -> Result<(), Fault> {
 }
 
 /// Whether CR4 does not take the bit: it is reserved, or the CPU has none of the features that bring it.
+///
+/// None is tried on QEMU's interpreter, which raises no fault, but leaves a guest that it does not run.
 fn is_unknown_control(machine: &Machine, bit: u32) -> bool {
     /// Bits that every CPU in 64-bit mode has, or that only add restrictions.
     const BASIC: u64 = 0x7ff;
     match CONTROLS.iter().find(|row| row.bit == bit) {
+        _ if machine.is_tcg => false,
         Some(row) => !machine.has_any(row.features),
         None => BASIC >> bit & 1 == 0,
     }
@@ -190,12 +197,12 @@ fn around(all: u64, bit: u32) -> [u64; 3] {
 /// Values for an MSR: such as it takes, and such as it does not; none that switches something on in ring 0.
 fn values(rule: &MsrRule, machine: &Machine) -> impl Iterator<Item = u64> + use<> {
     const LAST_ADDRESS: u64 = 0x7fff_ffff_fffc;
-    let has_cet = rule.is_there(machine);
+    let is_there = rule.is_there(machine);
     let values = match rule.takes {
-        // 0 in FS and GS is what the base has.
-        Takes::Addresses | Takes::AddressesOnIntel => [0, LAST_ADDRESS, !LAST_ADDRESS & !3, NO_ADDRESS, 1 << 63],
+        Takes::Addresses => [0, LAST_ADDRESS, !LAST_ADDRESS & !3, NO_ADDRESS, 1 << 63],
+        // No key is closed that has pages of this program.
         Takes::Low => [0, 0xffff_fffc, 1 << 32, 1 << 63, !3],
-        Takes::Cet if has_cet => [0, 0x40, 0x200, 0xc00, NO_ADDRESS],
+        Takes::Cet if is_there => [0, 0x40, 0x200, 0xc00, NO_ADDRESS],
         Takes::Stacks => [0, LAST_ADDRESS, 1, 2, NO_ADDRESS],
         Takes::Xfd | Takes::XfdErr => [0, 1, 1 << 17, 1 << 18, 1 << 63],
         Takes::Cet | Takes::Zero => [0; 5],
@@ -206,12 +213,12 @@ fn values(rule: &MsrRule, machine: &Machine) -> impl Iterator<Item = u64> + use<
 
 /// Something that is tried now and then.
 pub(crate) fn random(machine: &Machine, random: &mut Random) -> Action {
-    let has_xsave = machine.has("xsave");
+    let has_xsave = machine.has_xsave();
     match random.below(16) {
         0..3 if has_xsave => Action::Xsetbv { index: 0, value: near(machine.xcr0.bits(), random) },
         3 if has_xsave => Action::Xsetbv { index: random.next_32() >> random.below(32), value: machine.xcr0.bits() },
         4 if has_xsave => Action::Xgetbv { index: random.next_32() >> random.below(32) },
-        5..7 if machine.has("xsaves") => Action::Xss { value: near(machine.xss.bits(), random) },
+        5..7 if machine.has_xsaves() => Action::Xss { value: near(machine.xss.bits(), random) },
         7..11 if has_xsave => restore(machine, random),
         11 => Action::Cpuid { leaf: random_leaf(random), subleaf: random.next_32() >> random.below(32) },
         12 => Action::Yield,
@@ -227,7 +234,7 @@ pub(crate) fn random(machine: &Machine, random: &mut Random) -> Action {
 /// A header that is almost right, with anything wrong in it now and then.
 fn restore(machine: &Machine, random: &mut Random) -> Action {
     let all = machine.components().bits();
-    let is_xrstors = machine.has("xsaves") && random.is_one_of(2);
+    let is_xrstors = machine.has_xsaves() && random.is_one_of(2);
     let instruction = if is_xrstors { RestoreInstruction::Xrstors } else { RestoreInstruction::Xrstor };
     let places = all & random.next();
     let is_compacted = is_xrstors || random.is_one_of(2);
@@ -284,7 +291,7 @@ fn random_write(machine: &Machine, random: &mut Random) -> Action {
 fn random_fixed(machine: &Machine, random: &mut Random) -> Action {
     match random.below(5) {
         0 => match random.of(&attempt::UNDEFINED) {
-            Some(&(name, execute)) => Action::Undefined { name, execute },
+            Some(instruction) => Action::Undefined(instruction),
             None => Action::Yield,
         },
         1 => {
@@ -298,7 +305,7 @@ fn random_fixed(machine: &Machine, random: &mut Random) -> Action {
             if is_unknown_control(machine, bit) { Action::Cr4 { bit } } else { Action::Yield }
         }
         3 if machine.has("pku") => Action::Wrpkru { ecx: random.next_32() & 1, edx: random.next_32() & 1 },
-        _ if machine.has("xsave") => Action::XgetbvWithoutOsxsave,
+        _ if machine.has_xsave() => Action::XgetbvWithoutOsxsave,
         _ => Action::Yield,
     }
 }

@@ -62,7 +62,7 @@ pub(crate) fn compare(
             (true, false) => return Err(Difference::Initial { component }),
             // SSE may be in use for MXCSR alone.
             (true, true) => {
-                compare_bytes(component, expected.component(component), found.component(component), checksum)?
+                compare_bytes(component, expected.component(component), found.component(component), checksum)?;
             }
         }
     }

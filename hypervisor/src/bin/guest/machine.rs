@@ -1,7 +1,7 @@
 //! The machine as this guest sees it: what CPUID shows, and all of it switched on.
 #![expect(unsafe_code, reason = "UNSAFETY: switches on what CPUID shows, and looks at what FXSAVE writes")]
 
-use selfsame_cpuid::{Leaves, feature, walk};
+use selfsame_cpuid::{FEATURES, Feature, Leaves, feature, walk};
 use selfsame_hypervisor::{Fault, attempt, msr};
 use selfsame_x86::{cpuid, fxsave};
 use selfsame_xstate::{ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMethod, Xss};
@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::contents::cet_bits;
 use crate::control::CONTROLS;
 use crate::kept::Kept;
+use crate::parameters::Parameters;
 
 /// The machine, with everything on that it shows.
 #[derive(Clone, Debug)]
@@ -27,7 +28,7 @@ pub(crate) struct Machine {
     pub(crate) kept: Kept,
     /// The bits of IA32_U_CET and IA32_S_CET.
     pub(crate) cet_bits: u64,
-    /// Whether it says that it is QEMU's interpreter.
+    /// Whether it is QEMU's interpreter, by what it says or was told.
     pub(crate) is_tcg: bool,
 }
 
@@ -45,7 +46,7 @@ impl Machine {
     /// # Errors
     ///
     /// The first thing that faults.
-    pub(crate) fn switched_on() -> Result<Self, NotSwitchedOn> {
+    pub(crate) fn switched_on(parameters: &Parameters) -> Result<Self, NotSwitchedOn> {
         let mut leaves = Leaves::new();
         walk(cpuid, |leaf, subleaf, regs| {
             // What no policy holds is of no use here.
@@ -65,7 +66,7 @@ impl Machine {
             leaves,
             kept: Kept { x87_pointers: false, tile_data: false },
             cet_bits: 0,
-            is_tcg: is_tcg(),
+            is_tcg: parameters.is_on_qemu || is_tcg(),
         };
         machine.cet_bits = cet_bits(machine.has("shstk"), machine.has("ibt"));
         machine.switch_on()?;
@@ -73,14 +74,32 @@ impl Machine {
         Ok(machine)
     }
 
-    /// Whether CPUID shows the feature with this canonical name.
+    /// Whether there is the feature with this canonical name: CPUID shows it, or the components that come with it and
+    /// nothing else that they could come with. Bochs's AMD models show of what is added to them the components alone.
     pub(crate) fn has(&self, name: &str) -> bool {
-        feature(name).is_some_and(|row| self.leaves.is_set(row.place))
+        let Some(&Feature { place, components, .. }) = feature(name) else { return false };
+        let comes_unnamed = || {
+            let mut reasons = FEATURES.iter().filter(|row| row.components == components);
+            !components.is_empty()
+                && components.is_subset_of(self.components())
+                && !reasons.any(|row| self.leaves.is_set(row.place))
+        };
+        self.leaves.is_set(place) || comes_unnamed()
     }
 
-    /// Whether CPUID shows any of the features.
+    /// Whether there is any of the features.
     pub(crate) fn has_any(&self, names: &[&str]) -> bool {
         names.iter().any(|name| self.has(name))
+    }
+
+    /// Whether there are XSAVE and XCR0.
+    pub(crate) fn has_xsave(&self) -> bool {
+        self.method != SaveMethod::Fxsave
+    }
+
+    /// Whether there are XSAVES and IA32_XSS.
+    pub(crate) fn has_xsaves(&self) -> bool {
+        self.method == SaveMethod::Xsaves
     }
 
     /// Every component that can be enabled.
@@ -95,10 +114,10 @@ impl Machine {
         // SAFETY: no bit of those that are used stands in the way of a program with one address space and no user
         // pages that it reads.
         did("setting bits of CR4", unsafe { attempt::write_cr4(cr4) })?;
-        if self.method != SaveMethod::Fxsave {
+        if self.has_xsave() {
             did("writing XCR0", attempt::xsetbv(0, self.xcr0.bits()))?;
         }
-        if self.method == SaveMethod::Xsaves {
+        if self.has_xsaves() {
             // SAFETY: it decides what XSAVES saves.
             did("writing IA32_XSS", unsafe { msr::write(Xss::MSR, self.xss.bits()) })?;
         }

@@ -78,7 +78,7 @@ fn run(_: &'static Cpu) -> Outcome {
 
 fn guest(serial: &mut Serial) -> Result<(), GuestError> {
     let parameters = Parameters::read(started_with()?)?;
-    let machine = Machine::switched_on()?;
+    let machine = Machine::switched_on(&parameters)?;
     let form = Form::new(&machine)?;
     let Machine { method, xcr0, xss, .. } = &machine;
     writeln!(serial, "{}: xcr0 {xcr0}, xss {xss}, {method}", parameters.name)?;

@@ -1,6 +1,5 @@
 //! MSRs that depend on what CPUID shows: whether they are there, and which values they take.
 
-use selfsame_cpuid::Vendor;
 use selfsame_xstate::{
     COMPONENTS, Component, ComponentSet, EXTENDED_START_BYTES, Geometry, HEADER_BYTES, Header, LEGACY_BYTES, Reader,
     XfdWrites, wrmsr_xfd, wrmsr_xfd_err,
@@ -23,8 +22,6 @@ pub(crate) struct MsrRule {
 pub(crate) enum Takes {
     /// Canonical addresses.
     Addresses,
-    /// Canonical addresses on Intel CPUs; AMD's drop the upper half.
-    AddressesOnIntel,
     /// What fits into the low half.
     Low,
     /// IA32_U_CET and IA32_S_CET: as XRSTORS takes the first word of CET_U.
@@ -47,8 +44,8 @@ pub(crate) static MSR_RULES: [MsrRule; 27] = [
     rule(0xc000_0102, "KERNEL_GS_BASE", &[], Takes::Addresses),
     rule(0xc000_0082, "LSTAR", &[], Takes::Addresses),
     rule(0xc000_0083, "CSTAR", &[], Takes::Addresses),
-    rule(0x175, "SYSENTER_ESP", &["sep"], Takes::AddressesOnIntel),
-    rule(0x176, "SYSENTER_EIP", &["sep"], Takes::AddressesOnIntel),
+    rule(0x175, "SYSENTER_ESP", &["sep"], Takes::Zero),
+    rule(0x176, "SYSENTER_EIP", &["sep"], Takes::Zero),
     rule(0xc000_0103, "TSC_AUX", &["rdtscp", "rdpid"], Takes::Zero),
     rule(0x048, "SPEC_CTRL", &["spec-ctrl", "ibrs", "amd-stibp", "amd-ssbd"], Takes::Zero),
     rule(0x1c4, "XFD", &["xfd"], Takes::Xfd),
@@ -86,7 +83,6 @@ impl MsrRule {
         let has_xfd = if machine.has("xfd") { XfdWrites::PassedThrough } else { XfdWrites::Absent };
         match self.takes {
             Takes::Addresses => is_address(value),
-            Takes::AddressesOnIntel => machine.leaves.vendor() != Vendor::Intel || is_address(value),
             Takes::Low => value >> 32 == 0,
             Takes::Cet => is_lawful(Component::CET_U, [value, 0, 0]),
             Takes::Stacks => is_lawful(Component::CET_S, [value, 0, 0]),

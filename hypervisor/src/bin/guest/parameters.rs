@@ -17,20 +17,23 @@ pub(crate) struct Parameters {
     pub(crate) prints_cpuid: bool,
     /// `actions=`: how many things are tried that should fault, or should not.
     pub(crate) actions: u64,
+    /// `emulator=qemu`: the machine is QEMU's interpreter, whether CPUID says so or not.
+    pub(crate) is_on_qemu: bool,
 }
 
 /// Why the text was not understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Error)]
 #[non_exhaustive]
 pub(crate) enum ParameterError {
-    #[error("parameter {word}: expected name=, seed=, rounds=, spin=, print=cpuid or actions=")]
+    #[error("parameter {word}: expected name=, seed=, rounds=, spin=, print=cpuid, actions= or emulator=qemu")]
     Unknown { word: &'static str },
     #[error("parameter {word}: expected a decimal number")]
     NoNumber { word: &'static str },
 }
 
 impl Parameters {
-    const DEFAULT: Self = Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0 };
+    const DEFAULT: Self =
+        Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0, is_on_qemu: false };
 
     /// Reads the text; what it does not say is as in [`Parameters::DEFAULT`].
     ///
@@ -47,6 +50,7 @@ impl Parameters {
                 Some(("rounds", value)) => parameters.rounds = number(value)?,
                 Some(("spin", value)) => parameters.spin = number(value)?,
                 Some(("actions", value)) => parameters.actions = number(value)?,
+                Some(("emulator", "qemu")) => parameters.is_on_qemu = true,
                 Some(("print", "cpuid")) => parameters.prints_cpuid = true,
                 _ => return Err(ParameterError::Unknown { word }),
             }
@@ -61,16 +65,23 @@ mod tests {
 
     #[test]
     fn every_word_says_one_thing() {
-        let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000";
-        let expected =
-            Parameters { name: "a", seed: 7, rounds: 10_000, spin: 2000, prints_cpuid: true, actions: 100_000 };
+        let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000 emulator=qemu";
+        let expected = Parameters {
+            name: "a",
+            seed: 7,
+            rounds: 10_000,
+            spin: 2000,
+            prints_cpuid: true,
+            actions: 100_000,
+            is_on_qemu: true,
+        };
         assert_eq!(Parameters::read(text), Ok(expected));
         assert_eq!(Parameters::read(""), Ok(Parameters::DEFAULT));
     }
 
     #[test]
     fn what_is_not_understood_is_refused_by_name() {
-        for word in ["round=1", "rounds", "print=all", "x"] {
+        for word in ["round=1", "rounds", "print=all", "emulator=bochs", "x"] {
             assert_eq!(Parameters::read(word), Err(ParameterError::Unknown { word }));
         }
         for word in ["rounds=", "seed=-1", "spin=0x10"] {

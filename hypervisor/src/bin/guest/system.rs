@@ -58,9 +58,18 @@ const SPECIALS: [Special; 7] = [
     Special { name: "dr7", read: attempt::dr7, write: attempt::write_dr7 },
 ];
 
-/// Registers that are written by nobody here.
-const FIXED: [(&str, fn() -> u64); 4] =
-    [("cr0", attempt::cr0), ("cr3", attempt::cr3), ("cr4", attempt::cr4), ("cr8", attempt::cr8)];
+/// A control register that is written by nobody here.
+struct Fixed {
+    name: &'static str,
+    read: fn() -> u64,
+}
+
+const FIXED: [Fixed; 4] = [
+    Fixed { name: "cr0", read: attempt::cr0 },
+    Fixed { name: "cr3", read: attempt::cr3 },
+    Fixed { name: "cr4", read: attempt::cr4 },
+    Fixed { name: "cr8", read: attempt::cr8 },
+];
 
 /// What all registers outside extended state should hold.
 #[derive(Clone, Debug)]
@@ -88,19 +97,17 @@ impl System {
     pub(crate) fn found(machine: &Machine) -> Result<Self, SystemError> {
         let switched = REGISTERS.iter().filter(|row| row.is_on(&machine.leaves));
         let switched = switched.map(|row| (row.number, row.name, values(row.register, machine)));
-        let has_cet = machine.has_any(&["shstk", "ibt"]);
-        let more = [
-            (IA32_S_CET, "S_CET", Values::AddressBits(machine.cet_bits & !EFFECTIVE_CET)),
-            (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", ADDRESS),
-        ];
-        let more = more.into_iter().filter(|_| has_cet);
+        let cet = Values::AddressBits(machine.cet_bits & !EFFECTIVE_CET);
+        let cet = machine.has_any(&["shstk", "ibt"]).then_some((IA32_S_CET, "S_CET", cet));
+        let table = (IA32_INTERRUPT_SSP_TABLE, "INTERRUPT_SSP_TABLE", ADDRESS);
+        let table = machine.has("shstk").then_some(table);
         let mut msrs = [None; MAX_MSRS];
-        for (place, (number, name, values)) in msrs.iter_mut().zip(switched.chain(more)) {
+        for (place, (number, name, values)) in msrs.iter_mut().zip(switched.chain(cet).chain(table)) {
             let value = read(number, name)?;
             *place = Some(Held { number, name, values, value });
         }
         let specials = SPECIALS.map(|special| (special.read)());
-        Ok(Self { msrs, specials, fixed: FIXED.map(|(_, read)| read()) })
+        Ok(Self { msrs, specials, fixed: FIXED.map(|register| (register.read)()) })
     }
 
     /// Puts new values into all registers that take some.
@@ -114,7 +121,7 @@ impl System {
         }
         let [cr2, dr0, dr1, dr2, dr3, dr6, dr7] = &mut self.specials;
         for address in [cr2, dr0, dr1, dr2, dr3] {
-            // Above 4 GiB and 1 byte, where nothing is, so that no breakpoint is ever met.
+            // Beyond the memory that is mapped, in either half: no breakpoint is ever met.
             *address = random.address() | 1 << 40;
         }
         *dr6 = random_dr6(random);
@@ -163,8 +170,8 @@ impl System {
             checksum.add(found);
             Difference::check(Place::Register(special.name), expected, found)?;
         }
-        for ((name, read), &expected) in FIXED.iter().zip(&self.fixed) {
-            Difference::check(Place::Register(name), expected, read())?;
+        for (register, &expected) in FIXED.iter().zip(&self.fixed) {
+            Difference::check(Place::Register(register.name), expected, (register.read)())?;
         }
         Ok(())
     }
