@@ -53,11 +53,27 @@ pub(crate) enum BareError {
 /// # Errors
 /// When it does not build, or what was built is no image.
 pub(crate) fn build(workspace: &Workspace, program: &str) -> Result<BareProgram, BareError> {
+    build_with(workspace, program, &[])
+}
+
+/// The same, with variables that the program's source names.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_with(
+    workspace: &Workspace,
+    program: &str,
+    variables: &[(&str, &Path)],
+) -> Result<BareProgram, BareError> {
     let lock: &[&str] = if workspace.has_lock_file() { &["--locked"] } else { &[] };
+    let variables: Vec<(&str, String)> =
+        variables.iter().map(|(name, path)| (*name, path.display().to_string())).collect();
+    let named = variables.iter().map(|(name, value)| (*name, value.as_str()));
+    let env: Vec<(&str, &str)> = ENV.iter().copied().chain(named).collect();
     Invocation::cargo(workspace)
         .args(["build", "--quiet", "--package", PACKAGE, "--bin", program, "--target", TARGET, "--profile", PROFILE])
         .args(lock)
-        .run(ENV)?;
+        .run(&env)?;
     let elf = workspace.target_dir().join(TARGET).join(PROFILE).join(program);
     let packed = image::pack(&fs::read(&elf).map_err(in_file(&elf))?);
     let packed = packed.map_err(|source| BareError::Pack { path: elf.clone(), source })?;

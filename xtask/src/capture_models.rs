@@ -43,6 +43,8 @@ pub(crate) enum CaptureModelsError {
     Build(#[from] BareError),
     #[error("{0}")]
     OnQemu(Failure),
+    #[error("{0}")]
+    OnBochs(Failure),
     #[error("the payload finds levelling hardware where there is none: {context:?}")]
     Levelling { context: Vec<(String, String)> },
     #[error("{failed} of {all} captures failed; why is said above")]
@@ -85,6 +87,15 @@ impl Payload {
         let mut dump = parsed(&bochs.run(&self.0.image, &machine, LIMIT)?)?;
         name(&mut dump, bochs.word(), row);
         Ok(write_capture(&dump))
+    }
+
+    /// Captures any machine.
+    ///
+    /// # Errors
+    /// When the payload does not run on it, or what comes out is no capture.
+    pub(crate) fn capture_machine(&self, bochs: &Bochs, machine: &Machine<'_>) -> Result<Dump, CaptureModelsError> {
+        let serial = bochs.run(&self.0.image, machine, LIMIT).map_err(Failure::from);
+        serial.and_then(|serial| parsed(&serial)).map_err(CaptureModelsError::OnBochs)
     }
 
     /// Looks for levelling hardware on QEMU's interpreter, which accepts every write to the MSRs and drops it.

@@ -7,6 +7,7 @@
 
 mod bare;
 mod base;
+mod boot;
 mod capture_models;
 mod command;
 mod component;
@@ -27,6 +28,7 @@ use anstyle::Style;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::boot::{CpuWords, SCENARIOS};
 use crate::capture_models::{CaptureModelsError, Payload, ROWS, Row};
 use crate::emulator::Emulators;
 use crate::report::{Entry, Outcome, RED, Report, YELLOW, duration_text};
@@ -52,6 +54,8 @@ enum Task {
     /// or in the folder that SELFSAME_EMULATORS names, which several clones may share. They come from the mirror of
     /// this machine's apt, or from the one that SELFSAME_DEBIAN_MIRROR names. The status is 1 when one is missing.
     Emulators,
+    /// Boots the reference hypervisor in an emulator, and shows what its guests and its counters say
+    Boot(BootArgs),
     /// Boots the capture payload on CPU models of Bochs, and writes what it captures
     CaptureModels(CaptureModelsArgs),
 }
@@ -64,6 +68,16 @@ struct CaptureModelsArgs {
     /// The folder to write into, each capture in the folder of its pool; by default this workspace's fixtures
     #[arg(long, value_name = "DIR")]
     into: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct BootArgs {
+    /// The CPU: a model of Bochs with features, or qemu:MODEL; without, each scenario's own
+    #[arg(long, value_name = "MODEL[,+FEATURE,-FEATURE]")]
+    cpu: Option<CpuWords>,
+    /// Only this scenario; without, all, or with --cpu two guests
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SCENARIOS.iter().map(|row| row.name)))]
+    scenario: Option<String>,
 }
 
 #[derive(Args)]
@@ -123,6 +137,16 @@ fn main() -> ExitCode {
             !report.has_failure()
         }
         Task::Emulators => emulators(&workspace),
+        Task::Boot(args) => {
+            let emulators = Emulators::provide(&workspace);
+            match boot::boot(&workspace, &emulators, args.scenario.as_deref(), args.cpu.as_ref()) {
+                Ok(()) => true,
+                Err(error) => {
+                    anstream::eprintln!("{RED}error{RED:#}: {error}");
+                    false
+                }
+            }
+        }
         Task::CaptureModels(args) => match capture_models(&workspace, &args) {
             Ok(()) => true,
             Err(error) => {

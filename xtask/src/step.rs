@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::bare;
 use crate::base::{self, BaseError};
+use crate::boot::{self, BootError, Vehicle};
 use crate::capture_models::{self, CaptureModelsError, Payload};
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
@@ -83,6 +84,8 @@ pub(crate) enum StepError {
     Mutants(#[from] MutantsError),
     #[error(transparent)]
     Base(#[from] BaseError),
+    #[error(transparent)]
+    Boot(#[from] BootError),
 }
 
 impl<E: Into<StepError>> From<E> for NotPassed {
@@ -215,6 +218,24 @@ pub(crate) const STEPS: &[Step] = &[
         work: Work::Emulators(|workspace, emulators| {
             let qemu = emulators.qemu()?;
             Ok(Payload::build(workspace)?.finds_no_levelling(qemu)?)
+        }),
+    },
+    Step {
+        word: "boot-bochs",
+        claim: "the reference hypervisor runs every scenario on Bochs: its guests find their own state",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| {
+            emulators.bochs()?;
+            Ok(boot::on(workspace, emulators, Vehicle::Bochs)?)
+        }),
+    },
+    Step {
+        word: "boot-qemu",
+        claim: "the reference hypervisor runs its scenarios on QEMU: its guests find their own state",
+        tier: Some(Tier::Emulators),
+        work: Work::Emulators(|workspace, emulators| {
+            emulators.qemu()?;
+            Ok(boot::on(workspace, emulators, Vehicle::Qemu)?)
         }),
     },
     Step {

@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use selfsame_cpuid::{ApicId, Policy, VcpuView};
+use selfsame_cpuid::{ApicId, Policy, Rule, VcpuView, What};
 use selfsame_hypervisor::pages::Pages;
 use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, Serial, embed_parameters, guest_ports};
 use selfsame_switch::{
@@ -70,6 +70,8 @@ pub(crate) enum GuestError {
     Trims(#[from] selfsame_cpuid::TrimError),
     #[error("its policy: {0}")]
     Policy(#[from] selfsame_cpuid::text::TextError),
+    #[error("its policy is not for this machine: {refusals} reasons, the first: {what} by rule {rule}")]
+    Refused { refusals: usize, what: What, rule: Rule },
     #[error("its save area: {0}")]
     Area(#[from] AreaError),
     #[error("its save area: {0}")]
@@ -95,7 +97,7 @@ impl Guest {
         home: usize,
     ) -> Result<Self, GuestError> {
         let policy = match parameters.policy() {
-            Some(policy) => policy?,
+            Some(policy) => machine.accepted(policy?)?,
             None => machine.policy(&parameters.trims()?),
         };
         let configurations = machine.configurations;

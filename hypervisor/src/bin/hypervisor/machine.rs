@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use selfsame_cpuid::{CAPTURED_MSRS, Feature, Host, Kind, Leaves, Policy, Trims, feature, walk};
+use selfsame_cpuid::{CAPTURED_MSRS, Check, Feature, Host, Kind, Leaves, Policy, Trims, feature, walk};
 use selfsame_hypervisor::{Published, msr, set_cr4, write_xcr0};
 use selfsame_switch::{PerDomainArea, Platform, Virtualisation, Visibility};
 use selfsame_x86::cpuid;
@@ -11,6 +11,8 @@ use selfsame_xstate::{
     cross_check,
 };
 use thiserror::Error;
+
+use crate::guest::GuestError;
 
 static RAW: Published<Leaves> = Published::new();
 static GEOMETRY: Published<Geometry> = Published::new();
@@ -65,6 +67,20 @@ impl Machine {
     /// paging; they get what those get.
     pub(crate) fn policy(&self, trims: &Trims) -> Policy {
         Host::from_hardware(self.raw, Kind::Kvm, trims).default().clone()
+    }
+
+    /// Takes a policy that was made elsewhere, if a guest with it can run here.
+    pub(crate) fn accepted(&self, policy: Policy) -> Result<Policy, GuestError> {
+        let host = Host::from_hardware(self.raw, policy.kind, &Trims::NONE);
+        let (mut refusals, mut first) = (0, None);
+        Check::new(&policy, &host).refusals(|refusal| {
+            refusals += 1;
+            first.get_or_insert((refusal.what, refusal.rule));
+        });
+        match first {
+            Some((what, rule)) => Err(GuestError::Refused { refusals, what, rule }),
+            None => Ok(policy),
+        }
     }
 
     /// Writes what the machine is, and how far its own sizes are those that are computed. Returns whether all are.

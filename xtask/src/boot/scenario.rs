@@ -1,0 +1,130 @@
+//! The scenarios, one row each.
+
+/// What runs a scenario.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Vehicle {
+    Bochs,
+    Qemu,
+}
+
+/// One run of the hypervisor.
+#[derive(Debug)]
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) vehicle: Vehicle,
+    pub(crate) model: &'static str,
+    pub(crate) add: &'static [&'static str],
+    pub(crate) remove: &'static [&'static str],
+    /// What the hypervisor is told (`hypervisor/src/bin/hypervisor/parameters.rs`).
+    pub(crate) parameters: &'static str,
+    /// The administrator's words for the policy that is made on the host.
+    pub(crate) trims: &'static str,
+    /// Whether [`LISTING_GUEST`] is given a policy file that was made on the host, and lists what it reads.
+    pub(crate) compares_cpuid: bool,
+}
+
+/// The guest that lists its CPUID.
+pub(crate) const LISTING_GUEST: &str = "a";
+
+const fn bochs(name: &'static str, model: &'static str, parameters: &'static str) -> Scenario {
+    Scenario {
+        name,
+        vehicle: Vehicle::Bochs,
+        model,
+        add: &[],
+        remove: &[],
+        parameters,
+        trims: "",
+        compares_cpuid: false,
+    }
+}
+
+impl Scenario {
+    const fn adding(self, add: &'static [&'static str]) -> Self {
+        Self { add, ..self }
+    }
+
+    const fn on_qemu(self) -> Self {
+        Self { vehicle: Vehicle::Qemu, ..self }
+    }
+
+    /// Bochs names BPEXT on these models, and does not have its registers: nobody can be given it.
+    const fn without_bpext(self) -> Self {
+        Self { trims: "no-bpext", ..self }
+    }
+
+    const fn comparing_cpuid(self) -> Self {
+        Self { compares_cpuid: true, ..self }
+    }
+}
+
+/// Two guests with all that the machine has, the first listing its CPUID.
+const BOOT: &str = "guest a name=a seed=1 rounds=300 print=cpuid\nguest b name=b seed=2 rounds=300\n";
+
+/// Two guests with different policies, and more rounds.
+const TWO: &str = "guest a name=a seed=3 rounds=10000\n\
+                   guest b cpuid=no-avx512f,no-shstk,no-ibt,no-pku name=b seed=4 rounds=10000\n";
+
+/// Everything that makes a large state, on a model of AMD's.
+const ALL: &[&str] = &["pku", "cet", "avx512", "avx512bw", "avx512cd", "avx512dq", "amx", "amx_int8", "amx_bf16"];
+
+/// Every scenario.
+pub(crate) static SCENARIOS: &[Scenario] = &[
+    bochs("boot-sapphire-rapids", "sapphire_rapids", BOOT).comparing_cpuid(),
+    bochs("boot-arrow-lake", "arrow_lake", BOOT).comparing_cpuid(),
+    bochs("boot-tigerlake", "tigerlake", BOOT).comparing_cpuid(),
+    bochs("boot-skylake-x", "corei7_skylake_x", BOOT).comparing_cpuid(),
+    bochs("boot-ryzen", "ryzen", BOOT).without_bpext().comparing_cpuid(),
+    bochs("boot-ryzen-all", "ryzen", BOOT).adding(ALL).without_bpext().comparing_cpuid(),
+    bochs("boot-zambezi", "zambezi", BOOT).comparing_cpuid(),
+    bochs("boot-without-xsave", "phenom_8650_toliman", BOOT).comparing_cpuid(),
+    bochs("boot-qemu", "max", BOOT).on_qemu(),
+    // Different policies, XCR0 and XSS.
+    bochs("two-guests", "sapphire_rapids", TWO),
+    bochs("two-guests-svm", "ryzen", TWO).adding(&["pku", "avx512", "avx512bw", "avx512cd", "avx512dq"]),
+    bochs("two-guests-qemu", "max", TWO).on_qemu(),
+    // The area of a guest without AMX has none of its bytes.
+    bochs(
+        "amx-beside-none",
+        "sapphire_rapids",
+        "guest amx name=amx seed=5 rounds=1000\nguest none cpuid=no-amx-tile name=none seed=6 rounds=1000\n",
+    ),
+    bochs(
+        "moving",
+        "sapphire_rapids",
+        "cpus 2\nmove 3\n\
+         guest a name=a seed=7 rounds=1000\n\
+         guest b cpuid=no-avx512f name=b seed=8 rounds=1000\n\
+         guest c cpuid=no-shstk,no-ibt name=c seed=9 rounds=1000\n",
+    ),
+    bochs(
+        "moving-svm",
+        "ryzen",
+        "cpus 2\nmove 3\nguest a name=a seed=7 rounds=1000\nguest b cpuid=no-avx name=b seed=8 rounds=1000\n\
+         guest c name=c seed=9 rounds=1000\n",
+    ),
+    bochs(
+        "trims",
+        "tigerlake",
+        "guest a cpuid=no-avx512f,no-pku name=a seed=10 rounds=500\n\
+         guest b cpuid=no-xsave name=b seed=11 rounds=500\n\
+         guest c cpuid=no-xsaves name=c seed=12 rounds=500\n",
+    ),
+    // Every illegal value, and many random ones, beside a guest that must not notice.
+    bochs(
+        "hostile",
+        "sapphire_rapids",
+        "guest bad name=bad seed=13 rounds=10 actions=100000\nguest good name=good seed=14 rounds=3000\n",
+    ),
+    bochs(
+        "hostile-svm",
+        "ryzen",
+        "guest bad name=bad seed=15 rounds=10 actions=100000\nguest good name=good seed=16 rounds=3000\n",
+    ),
+    bochs(
+        "soak",
+        "tigerlake",
+        "timer 20000\nguest a name=a seed=17 rounds=50000 spin=200\n\
+         guest b cpuid=no-avx512f name=b seed=18 rounds=50000 spin=200\n",
+    ),
+];
