@@ -16,8 +16,8 @@ use crate::msr;
 /// Selectors in the GDT of every CPU.
 pub(crate) const CODE: u16 = FIRST + 0x08;
 pub(crate) const DATA: u16 = FIRST + 0x10;
-pub(crate) const RING_3_DATA: u16 = FIRST + 0x20 | 3;
-pub(crate) const RING_3_CODE: u16 = FIRST + 0x28 | 3;
+pub(crate) const RING_3_DATA: u16 = (FIRST + 0x20) | 3;
+pub(crate) const RING_3_CODE: u16 = (FIRST + 0x28) | 3;
 pub(crate) const TSS: u16 = FIRST + 0x30;
 const FIRST: u16 = FIRST_HYPERVISOR_SELECTOR;
 

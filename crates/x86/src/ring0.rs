@@ -50,6 +50,24 @@ struct TablePointer {
     base: u64,
 }
 
+/// Reads a register with one instruction.
+macro_rules! read {
+    ($type:ty, $instruction:literal) => {{
+        let value: $type;
+        // SAFETY: reading a segment or debug register changes nothing; DR7.GD is never set.
+        unsafe { asm!($instruction, out(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
+    }};
+}
+
+/// Writes a register with one instruction.
+macro_rules! write {
+    ($instruction:literal, $value:expr) => {{
+        // SAFETY: 2 of `new`: what is written is what the plan was made for, and its caller says why it is harmless.
+        unsafe { asm!($instruction, in(reg) $value, options(readonly, nostack, preserves_flags)) }
+    }};
+}
+
 impl<T: DescriptorTables> Cpu for Ring0<T> {
     #[inline]
     fn wrmsr(&mut self, write: MsrWrite) {
@@ -150,64 +168,50 @@ impl<T: DescriptorTables> Cpu for Ring0<T> {
     }
 
     fn selector(&mut self, segment: Segment) -> Selector {
-        let value: u16;
-        // SAFETY: reading a segment register changes nothing.
-        unsafe {
-            match segment {
-                Segment::Ds => asm!("mov {:x}, ds", out(reg) value, options(nomem, nostack, preserves_flags)),
-                Segment::Es => asm!("mov {:x}, es", out(reg) value, options(nomem, nostack, preserves_flags)),
-                Segment::Fs => asm!("mov {:x}, fs", out(reg) value, options(nomem, nostack, preserves_flags)),
-                Segment::Gs => asm!("mov {:x}, gs", out(reg) value, options(nomem, nostack, preserves_flags)),
-            }
-        }
-        Selector::new(value)
+        Selector::new(match segment {
+            Segment::Ds => read!(u16, "mov {:x}, ds"),
+            Segment::Es => read!(u16, "mov {:x}, es"),
+            Segment::Fs => read!(u16, "mov {:x}, fs"),
+            Segment::Gs => read!(u16, "mov {:x}, gs"),
+        })
     }
 
     fn load_selector(&mut self, segment: Segment, selector: Selector) -> Result<(), SegmentFault> {
         if !selector.is_null() && !is_loadable(selector) {
             return Err(SegmentFault { segment, selector });
         }
+        // Null, or looked at above: descriptors change through the hypervisor alone, which is here.
         let value = u32::from(selector.value());
-        // SAFETY: null, or looked at above; descriptors change through the hypervisor alone, which is here.
-        unsafe {
-            match segment {
-                Segment::Ds => asm!("mov ds, {:e}", in(reg) value, options(readonly, nostack, preserves_flags)),
-                Segment::Es => asm!("mov es, {:e}", in(reg) value, options(readonly, nostack, preserves_flags)),
-                Segment::Fs => asm!("mov fs, {:e}", in(reg) value, options(readonly, nostack, preserves_flags)),
-                Segment::Gs => asm!("mov gs, {:e}", in(reg) value, options(readonly, nostack, preserves_flags)),
-            }
+        match segment {
+            Segment::Ds => write!("mov ds, {:e}", value),
+            Segment::Es => write!("mov es, {:e}", value),
+            Segment::Fs => write!("mov fs, {:e}", value),
+            Segment::Gs => write!("mov gs, {:e}", value),
         }
         Ok(())
     }
 
     fn read_debug(&mut self, register: DebugRegister) -> u64 {
-        let value: u64;
-        // SAFETY: reading a debug register changes nothing; DR7.GD is never set.
-        unsafe {
-            match register {
-                DebugRegister::Dr0 => asm!("mov {}, dr0", out(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr1 => asm!("mov {}, dr1", out(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr2 => asm!("mov {}, dr2", out(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr3 => asm!("mov {}, dr3", out(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr6 => asm!("mov {}, dr6", out(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr7 => asm!("mov {}, dr7", out(reg) value, options(nomem, nostack, preserves_flags)),
-            }
+        match register {
+            DebugRegister::Dr0 => read!(u64, "mov {}, dr0"),
+            DebugRegister::Dr1 => read!(u64, "mov {}, dr1"),
+            DebugRegister::Dr2 => read!(u64, "mov {}, dr2"),
+            DebugRegister::Dr3 => read!(u64, "mov {}, dr3"),
+            DebugRegister::Dr6 => read!(u64, "mov {}, dr6"),
+            DebugRegister::Dr7 => read!(u64, "mov {}, dr7"),
         }
-        value
     }
 
+    /// The plan turns no breakpoint on that matches an address of the hypervisor
+    /// ([`DebugState::judge_pv`](selfsame_switch::DebugState::judge_pv)), and HVM guests' DR7 goes in with the guest.
     fn write_debug(&mut self, register: DebugRegister, value: u64) {
-        // SAFETY: the plan turns no breakpoint on that matches an address of the hypervisor
-        // (`DebugState::judge_pv`), and HVM guests' DR7 goes in with the guest.
-        unsafe {
-            match register {
-                DebugRegister::Dr0 => asm!("mov dr0, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr1 => asm!("mov dr1, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr2 => asm!("mov dr2, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr3 => asm!("mov dr3, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr6 => asm!("mov dr6, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-                DebugRegister::Dr7 => asm!("mov dr7, {}", in(reg) value, options(nomem, nostack, preserves_flags)),
-            }
+        match register {
+            DebugRegister::Dr0 => write!("mov dr0, {}", value),
+            DebugRegister::Dr1 => write!("mov dr1, {}", value),
+            DebugRegister::Dr2 => write!("mov dr2, {}", value),
+            DebugRegister::Dr3 => write!("mov dr3, {}", value),
+            DebugRegister::Dr6 => write!("mov dr6, {}", value),
+            DebugRegister::Dr7 => write!("mov dr7, {}", value),
         }
     }
 }

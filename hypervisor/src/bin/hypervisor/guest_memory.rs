@@ -60,10 +60,10 @@ impl GuestMemory {
     fn map(&mut self, rights: u64, leaf: u64) -> Option<u64> {
         let (memory, root) = (self.memory.address(), self.tables.address());
         let words = self.tables.words_mut();
-        *words.get_mut(0)? = root + 0x1000 | rights;
-        *words.get_mut(512)? = root + 0x2000 | rights;
+        *words.get_mut(0)? = (root + 0x1000) | rights;
+        *words.get_mut(512)? = (root + 0x2000) | rights;
         for page in 0..BYTES / LARGE_PAGE_BYTES {
-            *words.get_mut(1024 + page)? = memory + (page * LARGE_PAGE_BYTES) as u64 | rights | leaf;
+            *words.get_mut(1024 + page)? = (memory + (page * LARGE_PAGE_BYTES) as u64) | rights | leaf;
         }
         Some(root)
     }
