@@ -80,7 +80,7 @@ impl Machine {
         let Some(&Feature { place, components, .. }) = feature(name) else { return false };
         let comes_unnamed = || {
             let mut reasons = FEATURES.iter().filter(|row| row.components == components);
-            !components.is_empty()
+            !components.is_subset_of(ComponentSet::LEGACY)
                 && components.is_subset_of(self.components())
                 && !reasons.any(|row| self.leaves.is_set(row.place))
         };
