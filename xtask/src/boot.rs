@@ -247,6 +247,12 @@ fn run(
     if serial.last_line() != Some(PASSED) {
         return Err(said("its last line is not `passed`".to_owned(), &serial));
     }
+    let mut lines = serial.lines();
+    let missing = scenario.says.iter().find(|words| !lines.any(|line| line.contains(**words)));
+    drop(lines);
+    if let Some(missing) = missing {
+        return Err(said(format!("no line says `{missing}` where one should"), &serial));
+    }
     if let Some(policy) = &policy {
         let (expected, found) = (listing(policy), listed(&serial));
         if expected != found {

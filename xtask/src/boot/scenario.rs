@@ -17,6 +17,8 @@ pub(crate) struct Scenario {
     pub(crate) remove: &'static [&'static str],
     /// What the hypervisor is told (`hypervisor/src/bin/hypervisor/parameters.rs`).
     pub(crate) parameters: &'static str,
+    /// What its lines have to contain, in this order.
+    pub(crate) says: &'static [&'static str],
     /// The administrator's words for the policy that is made on the host.
     pub(crate) trims: &'static str,
     /// Whether [`LISTING_GUEST`] is given a policy file that was made on the host, and lists what it reads.
@@ -35,6 +37,7 @@ const fn bochs(name: &'static str, model: &'static str, parameters: &'static str
         remove: &[],
         parameters,
         trims: "",
+        says: &[],
         compares_cpuid: false,
     }
 }
@@ -48,9 +51,14 @@ impl Scenario {
         Self { vehicle: Vehicle::Qemu, ..self }
     }
 
-    /// Bochs names BPEXT on these models, and does not have its registers: nobody can be given it.
-    const fn without_bpext(self) -> Self {
-        Self { trims: "no-bpext", ..self }
+    /// What cannot be had on these models: Bochs names BPEXT and does not have its registers, and UMIP is not there and would
+    /// have to be made.
+    const fn trimmed(self, trims: &'static str) -> Self {
+        Self { trims, ..self }
+    }
+
+    const fn saying(self, says: &'static [&'static str]) -> Self {
+        Self { says, ..self }
     }
 
     const fn comparing_cpuid(self) -> Self {
@@ -73,11 +81,11 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
     bochs("boot-sapphire-rapids", "sapphire_rapids", BOOT).comparing_cpuid(),
     bochs("boot-arrow-lake", "arrow_lake", BOOT).comparing_cpuid(),
     bochs("boot-tigerlake", "tigerlake", BOOT).comparing_cpuid(),
-    bochs("boot-skylake-x", "corei7_skylake_x", BOOT).comparing_cpuid(),
-    bochs("boot-ryzen", "ryzen", BOOT).without_bpext().comparing_cpuid(),
-    bochs("boot-ryzen-all", "ryzen", BOOT).adding(ALL).without_bpext().comparing_cpuid(),
-    bochs("boot-zambezi", "zambezi", BOOT).comparing_cpuid(),
-    bochs("boot-without-xsave", "phenom_8650_toliman", BOOT).comparing_cpuid(),
+    bochs("boot-skylake-x", "corei7_skylake_x", BOOT).trimmed("no-umip").comparing_cpuid(),
+    bochs("boot-ryzen", "ryzen", BOOT).trimmed("no-bpext,no-umip").comparing_cpuid(),
+    bochs("boot-ryzen-all", "ryzen", BOOT).adding(ALL).trimmed("no-bpext,no-umip").comparing_cpuid(),
+    bochs("boot-zambezi", "zambezi", BOOT).trimmed("no-umip").comparing_cpuid(),
+    bochs("boot-without-xsave", "phenom_8650_toliman", BOOT).trimmed("no-umip").comparing_cpuid(),
     bochs("boot-qemu", "max", BOOT).on_qemu(),
     // Different policies, XCR0 and XSS.
     bochs("two-guests", "sapphire_rapids", TWO),
@@ -103,6 +111,18 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
         "cpus 2\nmove 3\nguest a name=a seed=7 rounds=1000\nguest b cpuid=no-avx name=b seed=8 rounds=1000\n\
          guest c name=c seed=9 rounds=1000\n",
     ),
+    // A policy changes before the first run, and with live state; what the guest has used stays.
+    bochs(
+        "policy-change",
+        "sapphire_rapids",
+        "guest a cpuid=no-avx512f,no-amx-tile name=a seed=20 rounds=2000\nguest b name=b seed=21 rounds=2000\n\
+         change a 0 cpuid=no-amx-tile\nchange a 100\nchange a 200 cpuid=no-avx512f\n",
+    )
+    .saying(&[
+        "guest a: another policy, save area 2",
+        "guest a: another policy, save area 10752 bytes",
+        "guest a: no other policy",
+    ]),
     bochs(
         "trims",
         "tigerlake",

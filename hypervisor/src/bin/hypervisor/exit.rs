@@ -9,6 +9,11 @@ pub(crate) enum Exit {
     ReadMsr,
     WriteMsr,
     Xsetbv,
+    /// A value for CR0.
+    WriteCr0 {
+        value: u64,
+        len_bytes: u8,
+    },
     /// A value for CR4 that the guest may not have, or one that was not looked at.
     WriteCr4 {
         value: u64,

@@ -1,22 +1,25 @@
 //! A guest: one vCPU, its memory, its policy, and what it does at its exits.
 
-use core::fmt::Write;
-
 use selfsame_cpuid::{ApicId, Policy, Rule, VcpuView, What};
 use selfsame_hypervisor::pages::Pages;
-use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, Serial, embed_parameters, guest_ports};
+use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, embed_parameters, guest_ports};
 use selfsame_switch::{
-    AreaAddress, Content, Cpu, Cr3, DomainId, Extended, GuestXss, Kind, REGISTERS, Register, Shown, SwitchError,
-    Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
+    AreaAddress, Content, Cpu, Cr3, DomainId, Extended, GuestXss, Kind, REGISTERS, Register, Shown, StillResident,
+    SwitchError, Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
 };
-use selfsame_xstate::{AreaError, AreaMemoryError, COMPONENTS, Class, ComponentSet, Exception, Xsetbv, wrmsr_xss};
+use selfsame_xstate::{
+    AccumulatedXcr0, Area, AreaError, AreaMemoryError, COMPONENTS, Class, ComponentSet, Exception, ResizeError,
+    Xcr0Refusal, Xsetbv, wrmsr_xss,
+};
 use thiserror::Error;
 
 use crate::context::Registers;
+use crate::control_registers::{is_legal_cr0, is_legal_cr4};
 use crate::exit::{Exit, PortAccess};
 use crate::guest_memory::GuestMemory;
 use crate::machine::{Machine, has};
-use crate::parameters::GuestParameters;
+use crate::parameters::{Change, GuestParameters, trims};
+use crate::say::say;
 use crate::virtual_cpu::{Capabilities, ControlBlock};
 
 /// How many guests there may be.
@@ -35,18 +38,47 @@ pub(crate) struct Guest {
     pub(crate) memory: GuestMemory,
     pub(crate) control: ControlBlock,
     pub(crate) capabilities: Capabilities,
-    /// The save area's memory, which the CPU knows by its address.
-    _area: Pages,
-    pub(crate) area_bytes: u32,
-    permitted_xcr0: ComponentSet,
-    permitted_xss: Option<ComponentSet>,
+    /// What the save area has room for, and its memory.
+    description: Area<'static>,
+    area: Pages,
+    permitted: Permitted,
+    /// The policies that are still to come.
+    changes: [Option<Change>; 4],
     /// The CPU that it waits for.
     pub(crate) home: usize,
     /// How many turns it had since it came to its home.
+    pub(crate) turns_here: u32,
+    /// How many turns it had.
     pub(crate) turns: u32,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) progress: u64,
     line: Line,
+}
+
+/// What the guest may have in XCR0 and IA32_XSS; there is no IA32_XSS without XSAVES.
+#[derive(Clone, Copy, Debug)]
+struct Permitted {
+    xcr0: ComponentSet,
+    xss: Option<ComponentSet>,
+}
+
+impl Permitted {
+    fn of(machine: &Machine, area: &Area<'_>, policy: &Policy) -> Self {
+        let leaves = &policy.leaves;
+        let xss = machine.configurations.permitted_xss(states(policy)) & leaves.xss();
+        Self { xcr0: area.permitted_xcr0() & leaves.xcr0(), xss: has(leaves, "xsaves").then_some(xss) }
+    }
+}
+
+fn states(policy: &Policy) -> ComponentSet {
+    policy.leaves.xcr0() | policy.leaves.xss()
+}
+
+/// What the save area of a guest with this policy holds: without XFD in it, the guest has what it may use from the start.
+fn describe_area(machine: &Machine, policy: &Policy) -> Result<Area<'static>, AreaError> {
+    let has_xfd = has(&policy.leaves, "xfd");
+    let enabled = if has_xfd { ComponentSet::EMPTY } else { Class::UserDynamic.components() & states(policy) };
+    machine.configurations.area(states(policy), enabled)
 }
 
 /// What the guest has written to its serial port since the last end of a line.
@@ -72,10 +104,18 @@ pub(crate) enum GuestError {
     Policy(#[from] selfsame_cpuid::text::TextError),
     #[error("its policy is not for this machine: {refusals} reasons, the first: {what} by rule {rule}")]
     Refused { refusals: usize, what: What, rule: Rule },
+    #[error("its policy has {name}, which this hypervisor does not make where the CPU lacks it")]
+    NotMade { name: &'static str },
     #[error("its save area: {0}")]
     Area(#[from] AreaError),
     #[error("its save area: {0}")]
     AreaMemory(#[from] AreaMemoryError),
+    #[error("its xcr0: {0}")]
+    Xcr0(#[from] Xcr0Refusal),
+    #[error("its save area: {0}")]
+    Resize(#[from] ResizeError),
+    #[error(transparent)]
+    StillResident(#[from] StillResident),
 }
 
 /// What becomes of a guest's turn after an exit.
@@ -98,27 +138,17 @@ impl Guest {
     ) -> Result<Self, GuestError> {
         let policy = match parameters.policy() {
             Some(policy) => machine.accepted(policy?)?,
-            None => machine.policy(&parameters.trims()?),
+            None => machine.policy(&trims(parameters.trims)?),
         };
-        let configurations = machine.configurations;
-        let states = policy.leaves.xcr0() | policy.leaves.xss();
-        // Without XFD in its policy a guest has what it may use from the start.
-        let enabled = if has(&policy.leaves, "xfd") { ComponentSet::EMPTY } else { Class::UserDynamic.components() };
-        let area = configurations.area(states, enabled & states)?;
-        let mut area_memory = Pages::for_bytes(area.size_bytes() as usize).ok_or(GuestError::NoMemory)?;
-        area.init(area_memory.bytes_mut())?;
-        let address = AreaAddress::new(area_memory.address()).ok_or(GuestError::NoMemory)?;
+        let description = describe_area(machine, &policy)?;
+        let mut area = Pages::for_bytes(description.size_bytes() as usize).ok_or(GuestError::NoMemory)?;
+        description.init(area.bytes_mut())?;
+        let address = AreaAddress::new(area.address()).ok_or(GuestError::NoMemory)?;
 
         let mut memory = GuestMemory::new().ok_or(GuestError::NoMemory)?;
         let (entry, program) = memory.load(image).ok_or(GuestError::BadImage)?;
         embed_parameters(program, parameters.words)?;
-        let capabilities = Capabilities {
-            cr4_bits: policy.leaves.cr4_bits(),
-            has_rdtscp: has(&policy.leaves, "rdtscp"),
-            has_invpcid: has(&policy.leaves, "invpcid"),
-            has_xsaves: has(&policy.leaves, "xsaves"),
-            has_cet: has(&policy.leaves, "shstk") || has(&policy.leaves, "ibt"),
-        };
+        let capabilities = Capabilities::of(&policy.leaves);
         let virtualisation = machine.platform.virtualisation;
         let control = ControlBlock::new(virtualisation, &mut memory, entry.address, number);
         let mut control = control.ok_or(GuestError::NoMemory)?;
@@ -134,17 +164,54 @@ impl Guest {
             memory,
             control,
             capabilities,
-            area_bytes: area.size_bytes(),
-            _area: area_memory,
-            permitted_xcr0: area.permitted_xcr0() & policy.leaves.xcr0(),
-            permitted_xss: capabilities.has_xsaves.then(|| configurations.permitted_xss(states) & policy.leaves.xss()),
+            area,
+            permitted: Permitted::of(machine, &description, &policy),
+            description,
+            changes: parameters.changes,
             policy,
             home,
+            turns_here: 0,
             turns: 0,
             outcome: None,
             progress: 0,
             line: Line { text: [0; 200], len: 0 },
         })
+    }
+
+    /// How many bytes its save area has.
+    pub(crate) fn area_bytes(&self) -> u32 {
+        self.description.size_bytes()
+    }
+
+    /// Tells whether another policy is due.
+    pub(crate) fn is_change_due(&self) -> bool {
+        self.changes.iter().flatten().any(|change| change.turns <= self.turns)
+    }
+
+    /// Gives the guest the policy that is due, with a save area for it. It is on no CPU.
+    pub(crate) fn take_change(&mut self, machine: &Machine) {
+        let due = self.changes.iter_mut().find(|change| change.is_some_and(|change| change.turns <= self.turns));
+        let Some(change) = due.and_then(Option::take) else { return };
+        match self.change(machine, change.trims) {
+            Ok(()) => say!("guest {}: another policy, save area {} bytes", self.name, self.area_bytes()),
+            Err(error) => say!("guest {}: no other policy: {error}", self.name),
+        }
+    }
+
+    fn change(&mut self, machine: &Machine, words: &str) -> Result<(), GuestError> {
+        let policy = machine.policy(&trims(words)?);
+        let description = describe_area(machine, &policy)?;
+        let mut area = Pages::for_bytes(description.size_bytes() as usize).ok_or(GuestError::NoMemory)?;
+        let address = AreaAddress::new(area.address()).ok_or(GuestError::NoMemory)?;
+        let enabled = self.vcpu.extended.accumulated() & machine.platform.xcr0.components();
+        let accumulated = AccumulatedXcr0::new(enabled.bits(), enabled)?;
+        self.description.open(self.area.bytes_mut())?.resize_into(&description, area.bytes_mut(), accumulated)?;
+        self.vcpu.extended.move_area(&self.vcpu.residence, address)?;
+        self.capabilities = Capabilities::of(&policy.leaves);
+        pass_msrs(&mut self.control, machine.platform.virtualisation, &policy, &self.capabilities);
+        self.permitted = Permitted::of(machine, &description, &policy);
+        (self.description, self.area, self.policy) = (description, area, policy);
+        Ok(())
     }
 
     /// Ends the guest. `words` say why, if it did not end by itself.
@@ -153,8 +220,7 @@ impl Guest {
             self.write_byte(b'\n');
         }
         if !words.is_empty() {
-            // Writing to the serial port does not fail.
-            let _ = writeln!(Serial::com1(), "{}: {words}", self.name);
+            say!("{}: {words}", self.name);
         }
         self.outcome = Some(outcome);
     }
@@ -168,7 +234,7 @@ impl Guest {
             return;
         }
         let text = self.line.text.get(..self.line.len).unwrap_or_default();
-        let _ = writeln!(Serial::com1(), "{}: {}", self.name, core::str::from_utf8(text).unwrap_or("?"));
+        say!("{}: {}", self.name, core::str::from_utf8(text).unwrap_or("?"));
         self.line.len = 0;
     }
 
@@ -193,8 +259,16 @@ impl Guest {
                 None => self.control.raise(PROTECTION),
             },
             Exit::Xsetbv => self.xsetbv(),
+            Exit::WriteCr0 { value, len_bytes } => {
+                if is_legal_cr0(value, &self.control.mode()) {
+                    self.control.set_cr0(value);
+                    self.control.advance(len_bytes);
+                } else {
+                    self.control.raise(PROTECTION);
+                }
+            }
             Exit::WriteCr4 { value, len_bytes } => {
-                if value & !self.capabilities.cr4_bits == 0 {
+                if value & !self.capabilities.cr4_bits == 0 && is_legal_cr4(value, &self.control.mode()) {
                     self.control.set_cr4(value);
                     self.control.advance(len_bytes);
                 } else {
@@ -218,7 +292,7 @@ impl Guest {
             Exit::Interrupt { .. } => return Ok(Turn::Ends),
             Exit::Shutdown | Exit::NoMemory { .. } | Exit::Other { .. } => {
                 let rip = self.control.mode().rip;
-                let _ = writeln!(Serial::com1(), "{}: {exit:x?} at {rip:#x}, progress {}", self.name, self.progress);
+                say!("{}: {exit:x?} at {rip:#x}, progress {}", self.name, self.progress);
                 self.end(Outcome::Failure, "");
                 return Ok(Turn::Ends);
             }
@@ -265,7 +339,7 @@ impl Guest {
             index: low(self.registers.rcx),
             value: self.registers.edx_eax(),
         };
-        match xsetbv.judge(self.permitted_xcr0) {
+        match xsetbv.judge(self.permitted.xcr0) {
             Ok(xcr0) => {
                 self.vcpu.extended.xsetbv(xcr0);
                 self.go_on();
@@ -285,7 +359,7 @@ impl Guest {
         match number {
             APIC_BASE => Some(BOOT_APIC),
             EFER => Some(self.control.mode().efer),
-            XSS => match (self.permitted_xss, self.vcpu.extended.xss()) {
+            XSS => match (self.permitted.xss, self.vcpu.extended.xss()) {
                 (Some(_), GuestXss::Own(xss)) => Some(xss.bits()),
                 _ => None,
             },
@@ -298,16 +372,21 @@ impl Guest {
 
     /// `None` is a #GP.
     fn write_msr(&mut self, switcher: &mut Switcher<'_>, cpu: &mut impl Cpu) -> Option<()> {
+        const LME: u64 = 1 << 8;
         const LMA: u64 = 1 << 10;
+        const PAGING: u64 = 1 << 31;
         let (number, value) = (low(self.registers.rcx), self.registers.edx_eax());
         match number {
             APIC_BASE => Some(()),
             EFER => {
-                let is_legal = value & !self.policy.leaves.efer_bits() == 0;
+                // LME does not change under paging (SDM vol. 3A, 4.1.2).
+                let mode = self.control.mode();
+                let is_frozen = mode.cr0 & PAGING != 0 && (value ^ mode.efer) & LME != 0;
+                let is_legal = value & !self.policy.leaves.efer_bits() == 0 && !is_frozen;
                 is_legal.then(|| self.control.set_efer(value & !LMA))
             }
             XSS => {
-                let xss = wrmsr_xss(value, self.permitted_xss).ok()?;
+                let xss = wrmsr_xss(value, self.permitted.xss).ok()?;
                 self.vcpu.extended.set_xss(GuestXss::Own(xss));
                 Some(())
             }

@@ -38,13 +38,14 @@ pub(crate) fn len_bytes(mode: &ModeState, memory: &GuestMemory) -> u8 {
         }
 }
 
-/// The number of the general register that the instruction at RIP moves to CR4, and its length; `None` if it is another.
-pub(crate) fn mov_to_cr4(mode: &ModeState, memory: &GuestMemory) -> Option<(u8, u8)> {
+/// The number of the general register that the instruction at RIP moves to a control register below CR8, and its length;
+/// `None` if it is another instruction.
+pub(crate) fn mov_to_cr(number: u8, mode: &ModeState, memory: &GuestMemory) -> Option<(u8, u8)> {
     const REX_R: u8 = 1 << 2;
     const REX_B: u8 = 1 << 0;
     let Prefixes { len_bytes, rex } = prefixes(mode, memory);
     let byte = |at: u8| memory.byte(mode.rip.wrapping_add(u64::from(len_bytes) + u64::from(at)), mode);
     let (0x0f, 0x22, operands) = (byte(0)?, byte(1)?, byte(2)?) else { return None };
-    let is_cr4 = operands >> 3 & 7 == 4 && rex & REX_R == 0;
-    is_cr4.then_some((operands & 7 | (rex & REX_B) << 3, len_bytes + 3))
+    let is_meant = operands >> 3 & 7 == number && rex & REX_R == 0;
+    is_meant.then_some((operands & 7 | (rex & REX_B) << 3, len_bytes + 3))
 }

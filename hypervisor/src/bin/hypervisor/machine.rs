@@ -66,11 +66,25 @@ impl Machine {
     /// The default policy of this machine, under an administrator's words. Guests run here as under KVM, with two-dimensional
     /// paging; they get what those get.
     pub(crate) fn policy(&self, trims: &Trims) -> Policy {
-        Host::from_hardware(self.raw, Kind::Kvm, trims).default().clone()
+        let mut policy = Host::from_hardware(self.raw, Kind::Kvm, trims).default().clone();
+        while let Some(feature) = self.not_made(&policy) {
+            policy.leaves.clear(feature.place);
+        }
+        policy
+    }
+
+    /// A feature of the policy that this hypervisor would have to make, as others do, and does not.
+    fn not_made(&self, policy: &Policy) -> Option<&'static Feature> {
+        const NOT_MADE: [&str; 1] = ["umip"];
+        let is_missing = |name: &str| has(&policy.leaves, name) && !has(self.raw, name);
+        NOT_MADE.iter().find(|name| is_missing(name)).and_then(|name| feature(name))
     }
 
     /// Takes a policy that was made elsewhere, if a guest with it can run here.
     pub(crate) fn accepted(&self, policy: Policy) -> Result<Policy, GuestError> {
+        if let Some(feature) = self.not_made(&policy) {
+            return Err(GuestError::NotMade { name: feature.name });
+        }
         let host = Host::from_hardware(self.raw, policy.kind, &Trims::NONE);
         let (mut refusals, mut first) = (0, None);
         Check::new(&policy, &host).refusals(|refusal| {

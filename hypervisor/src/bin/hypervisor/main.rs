@@ -8,6 +8,7 @@
 #![cfg_attr(not(bare), allow(dead_code, reason = "on a host, nothing starts guests"))]
 
 mod context;
+mod control_registers;
 mod counts;
 mod entry;
 mod exit;
@@ -16,6 +17,7 @@ mod guest_memory;
 mod instruction;
 mod machine;
 mod parameters;
+mod say;
 mod svm;
 mod turns;
 mod virtual_cpu;
@@ -82,7 +84,7 @@ fn boot(cpu: &'static Cpu, out: &mut Serial) -> Result<Outcome, fmt::Error> {
             made.name,
             xcr0.bits(),
             xss.bits(),
-            made.area_bytes
+            made.area_bytes()
         )?;
         if let Some(place) = GUESTS.get(usize::from(number)) {
             *place.lock() = Some(made);

@@ -5,6 +5,7 @@
 //! move 10                                       after so many turns a vCPU goes to the next CPU
 //! cpus 2
 //! guest a cpuid=no-avx512f,no-pku rounds=100    `cpuid=` is for its policy, the rest is for the guest
+//! change a 50 cpuid=no-pku                      after 50 turns (0: before the first) guest a gets another policy
 //! policy a                                      the policy of a guest, instead: a policy file, up to its `end` line
 //! ```
 
@@ -29,20 +30,34 @@ pub(crate) struct GuestParameters {
     pub(crate) name: &'static str,
     pub(crate) trims: &'static str,
     pub(crate) policy: Option<&'static str>,
+    pub(crate) changes: [Option<Change>; MAX_CHANGES],
     /// What the guest is told.
     pub(crate) words: &'static str,
+}
+
+/// How many times a guest's policy may change.
+const MAX_CHANGES: usize = 4;
+
+/// Another policy for a guest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Change {
+    /// After how many turns.
+    pub(crate) turns: u32,
+    pub(crate) trims: &'static str,
 }
 
 /// What is wrong with the text.
 #[derive(Clone, Copy, Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum ParameterError {
-    #[error("line {line}: expected timer, move, cpus, guest or policy")]
+    #[error("line {line}: expected timer, move, cpus, guest, change or policy")]
     Unknown { line: usize },
     #[error("line {line}: expected a decimal number")]
     NoNumber { line: usize },
     #[error("line {line}: there are {MAX_GUESTS} guests already")]
     TooMany { line: usize },
+    #[error("line {line}: expected a guest's name, a number of turns, and cpuid= words or none")]
+    NoChange { line: usize },
     #[error("line {line}: there is no guest of this name above")]
     NoGuest { line: usize },
     #[error("line {line}: a policy without its end line")]
@@ -70,6 +85,7 @@ impl Parameters {
                     let free = parameters.guests.iter_mut().find(|guest| guest.is_none());
                     *free.ok_or(ParameterError::TooMany { line })? = Some(guest(value));
                 }
+                "change" => parameters.change(value).ok_or(ParameterError::NoChange { line })?,
                 "policy" => {
                     let guests = parameters.guests.iter_mut().flatten();
                     let named = guests.into_iter().find(|guest| guest.name == value.trim());
@@ -84,6 +100,16 @@ impl Parameters {
         }
         Ok(parameters)
     }
+
+    /// The words `NAME TURNS [cpuid=WORDS]`.
+    fn change(&mut self, value: &'static str) -> Option<()> {
+        let mut words = value.split_whitespace();
+        let (name, turns) = (words.next()?, words.next()?.parse().ok()?);
+        let trims = words.next().map_or(Some(""), |words| words.strip_prefix(CPUID))?;
+        let guest = self.guests.iter_mut().flatten().find(|guest| guest.name == name)?;
+        *guest.changes.iter_mut().find(|change| change.is_none())? = Some(Change { turns, trims });
+        Some(())
+    }
 }
 
 fn next_line(text: &'static str) -> Option<(&'static str, &'static str)> {
@@ -97,7 +123,7 @@ fn guest(value: &'static str) -> GuestParameters {
     if let Some(behind) = words.trim_start().strip_prefix(CPUID) {
         (trims, words) = behind.split_once(' ').unwrap_or((behind, ""));
     }
-    GuestParameters { name, trims, policy: None, words }
+    GuestParameters { name, trims, policy: None, changes: [None; MAX_CHANGES], words }
 }
 
 /// A policy file at the beginning of `text`, up to and with its `end` line.
@@ -107,12 +133,12 @@ fn policy(text: &'static str) -> Option<(&'static str, &'static str)> {
     text.split_at_checked(len)
 }
 
-impl GuestParameters {
-    /// The words that the administrator has for this guest's policy.
-    pub(crate) fn trims(&self) -> Result<Trims, selfsame_cpuid::TrimError> {
-        if self.trims.is_empty() { Ok(Trims::NONE) } else { self.trims.parse() }
-    }
+/// An administrator's words; none if there are none.
+pub(crate) fn trims(words: &str) -> Result<Trims, selfsame_cpuid::TrimError> {
+    if words.is_empty() { Ok(Trims::NONE) } else { words.parse() }
+}
 
+impl GuestParameters {
     /// The policy that was given, if one was.
     pub(crate) fn policy(&self) -> Option<Result<selfsame_cpuid::Policy, selfsame_cpuid::text::TextError>> {
         Some(PolicyFile::parse(self.policy?.as_bytes()).map(|file| file.policy))

@@ -45,8 +45,10 @@ mod at {
     pub(crate) const LIMIT: usize = 4;
 }
 
-/// Of [`at::INTERCEPTS_1`]: interrupts, NMIs, CPUID, INVLPGA, ports, MSRs, HLT, shutdown, and what a guest may not do to caches.
-const INTERCEPTS_1: u32 = 1 << 0 | 1 << 1 | 1 << 18 | 1 << 22 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
+/// Of [`at::INTERCEPTS_1`]: interrupts, NMIs, writes of CR0 beyond TS and MP, CPUID, INVD, HLT, INVLPGA, ports, MSRs,
+/// shutdown.
+const INTERCEPTS_1: u32 =
+    1 << 0 | 1 << 1 | 1 << 5 | 1 << 18 | 1 << 22 | 1 << 24 | 1 << 26 | 1 << 27 | 1 << 28 | 1 << 31;
 /// Of [`at::INTERCEPTS_2`]: every instruction of SVM, WBINVD, MONITOR, MWAIT, XSETBV, RDPRU.
 const INTERCEPTS_2: u32 = 0x7f | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 12 | 1 << 13 | 1 << 14;
 /// Of [`at::CR_INTERCEPTS`]: writes of CR4.
@@ -181,11 +183,12 @@ impl Svm {
     fn exit(&self, registers: &Registers, memory: &GuestMemory) -> Exit {
         let (code, info) = (self.get(at::EXIT_CODE), self.get(at::EXIT_INFO_1));
         match code {
-            0x14 => match instruction::mov_to_cr4(&self.mode(), memory) {
-                Some((from, len_bytes)) => {
-                    let value = registers.by_number(from).unwrap_or_else(|| self.get(at::RSP));
-                    Exit::WriteCr4 { value, len_bytes }
-                }
+            0x14 => match self.moved_to_cr(4, registers, memory) {
+                Some((value, len_bytes)) => Exit::WriteCr4 { value, len_bytes },
+                None => Exit::Other { code, detail: info },
+            },
+            0x65 => match self.moved_to_cr(0, registers, memory) {
+                Some((value, len_bytes)) => Exit::WriteCr0 { value, len_bytes },
                 None => Exit::Other { code, detail: info },
             },
             0x20..=0x3f => Exit::DebugRegister,
@@ -202,6 +205,12 @@ impl Svm {
             0x400 => Exit::NoMemory { address: self.get(at::EXIT_INFO_2) },
             _ => Exit::Other { code, detail: info },
         }
+    }
+
+    /// What the instruction that exited moves to a control register, and its length.
+    fn moved_to_cr(&self, number: u8, registers: &Registers, memory: &GuestMemory) -> Option<(u64, u8)> {
+        let (from, len_bytes) = instruction::mov_to_cr(number, &self.mode(), memory)?;
+        Some((registers.by_number(from).unwrap_or_else(|| self.get(at::RSP)), len_bytes))
     }
 
     /// APM vol. 2, 15.10.2.
@@ -274,6 +283,17 @@ impl Svm {
         const HAS_ERROR: u64 = 1 << 11;
         let error = if fault.has_error_code() { HAS_ERROR | u64::from(fault.error) << 32 } else { 0 };
         self.set(at::EVENT, u64::from(fault.vector) | EXCEPTION | VALID | error);
+    }
+
+    /// EFER.LMA follows paging.
+    pub(crate) fn set_cr0(&mut self, value: u64) {
+        const PAGING: u64 = 1 << 31;
+        const LME: u64 = 1 << 8;
+        const LMA: u64 = 1 << 10;
+        let efer = self.get(at::EFER);
+        let is_active = value & PAGING != 0 && efer & LME != 0;
+        self.set(at::CR0, value);
+        self.set(at::EFER, if is_active { efer | LMA } else { efer & !LMA });
     }
 
     pub(crate) fn set_cr4(&mut self, value: u64) {

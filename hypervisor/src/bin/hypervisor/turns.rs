@@ -3,12 +3,11 @@
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
-use core::fmt::Write;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use selfsame_hypervisor::apic::{end_interrupt, interrupt, start_timer};
-use selfsame_hypervisor::{Cpu, Lock, MAX_CPUS, Outcome, Serial, set_cr4};
+use selfsame_hypervisor::{Cpu, Lock, MAX_CPUS, Outcome, set_cr4};
 use selfsame_switch::{
     Bitness, CpuTables, Cr3, Cr4, GuestSlot, Own, Register, Registers as SwitchedRegisters, SwitchError, Switcher,
 };
@@ -21,6 +20,7 @@ use crate::entry::do_orders;
 use crate::exit::Exit;
 use crate::guest::{GUESTS, Guest, MAX_GUESTS, Turn, own_cr3};
 use crate::machine::{CR4_OSXSAVE, Machine, has};
+use crate::say::say;
 use crate::virtual_cpu::CpuControl;
 
 /// What every CPU is told.
@@ -93,13 +93,13 @@ pub(crate) fn run(cpu: &'static Cpu, plan: &'static Plan) {
         Some(mut runner) => {
             start_timer(plan.timer_ticks);
             if let Err(error) = runner.take_turns() {
-                let _ = writeln!(Serial::com1(), "cpu {index}: {error}");
+                say!("cpu {index}: {error}");
                 HAS_FAILED.store(true, Ordering::Relaxed);
             }
             finish(index, runner.report);
         }
         None => {
-            let _ = writeln!(Serial::com1(), "cpu {index}: it cannot run guests");
+            say!("cpu {index}: it cannot run guests");
             HAS_FAILED.store(true, Ordering::Relaxed);
             finish(index, Report::default());
         }
@@ -179,8 +179,18 @@ impl Runner {
         guest.lock().as_ref().is_some_and(|guest| guest.home == self.index && guest.outcome.is_none())
     }
 
+    /// Brings a guest to memory whose policy is about to change.
+    fn prepare_change(&mut self, number: usize) -> Result<(), SwitchError> {
+        let is_due = |guest: &Lock<Option<Guest>>| guest.lock().as_ref().is_some_and(Guest::is_change_due);
+        if self.current == Some(number) && GUESTS.get(number).is_some_and(is_due) {
+            self.give_up_current()?;
+        }
+        Ok(())
+    }
+
     /// Gives a guest its turn, if its state is here or in memory.
     fn take_turn(&mut self, number: usize) -> Result<(), SwitchError> {
+        self.prepare_change(number)?;
         let Some(mut guard) = GUESTS.get(number).map(Lock::lock) else { return Ok(()) };
         let Some(guest) = guard.as_mut() else { return Ok(()) };
         if let Some(holder) = guest.vcpu.residence.cpu().map(|cpu| usize::from(cpu.number()))
@@ -189,6 +199,9 @@ impl Runner {
             drop(guard);
             ask_for(number, holder);
             return Ok(());
+        }
+        if guest.is_change_due() {
+            guest.take_change(&self.plan.machine);
         }
         let begin = ticks();
         let before = self.cpu.counts;
@@ -212,13 +225,13 @@ impl Runner {
         let exits = self.run_turn(guest, is_new.then_some((begin, before)), released)?;
         self.report.exits += exits;
         guest.turns += 1;
-        if self.plan.turns_before_move > 0 && guest.turns >= self.plan.turns_before_move {
-            guest.turns = 0;
+        guest.turns_here += 1;
+        if self.plan.turns_before_move > 0 && guest.turns_here >= self.plan.turns_before_move {
+            guest.turns_here = 0;
             guest.home = (guest.home + 1) % self.plan.cpus;
         }
         if guest.outcome == Some(Outcome::Failure) {
-            let _ = writeln!(
-                Serial::com1(),
+            say!(
                 "{}: failed on cpu {} at progress {}, after {} switches",
                 guest.name,
                 self.index,

@@ -1,11 +1,13 @@
 //! What guests need of a CPU, whichever vendor's it is.
 
+use selfsame_cpuid::Leaves;
 use selfsame_hypervisor::{Cpu, Fault};
 use selfsame_switch::{CpuTables, Virtualisation};
 
 use crate::context::{Context, Registers};
 use crate::exit::Exit;
 use crate::guest_memory::GuestMemory;
+use crate::machine::has;
 use crate::svm::{Svm, SvmCpu};
 use crate::vmx::{Vmx, VmxCpu};
 
@@ -46,6 +48,19 @@ pub(crate) struct Capabilities {
     pub(crate) has_invpcid: bool,
     pub(crate) has_xsaves: bool,
     pub(crate) has_cet: bool,
+}
+
+impl Capabilities {
+    /// What a policy's features bring.
+    pub(crate) fn of(leaves: &Leaves) -> Self {
+        Self {
+            cr4_bits: leaves.cr4_bits(),
+            has_rdtscp: has(leaves, "rdtscp"),
+            has_invpcid: has(leaves, "invpcid"),
+            has_xsaves: has(leaves, "xsaves"),
+            has_cet: has(leaves, "shstk") || has(leaves, "ibt"),
+        }
+    }
 }
 
 impl CpuControl {
@@ -129,6 +144,13 @@ impl ControlBlock {
     /// Raises an exception when the guest goes on.
     pub(crate) fn raise(&mut self, fault: Fault) {
         dispatch!(self, block => block.raise(fault));
+    }
+
+    /// Takes a value that is legal. VMX lets no guest write another, and writes itself.
+    pub(crate) fn set_cr0(&mut self, value: u64) {
+        if let Self::Svm(block) = self {
+            block.set_cr0(value);
+        }
     }
 
     pub(crate) fn set_cr4(&mut self, value: u64) {

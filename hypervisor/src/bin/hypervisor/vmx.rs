@@ -169,6 +169,7 @@ impl Vmx {
         if !self.has_host {
             self.has_host = true;
             fill_host(own);
+            fill_capabilities(capabilities);
         }
         true
     }
@@ -185,26 +186,16 @@ impl Vmx {
     }
 
     fn fill(&self, capabilities: &Capabilities) {
-        const ENABLE_RDTSCP: u64 = 1 << 3;
-        const ENABLE_INVPCID: u64 = 1 << 12;
-        const ENABLE_XSAVES: u64 = 1 << 20;
         const ENTRY_LOADS_CET: u64 = 1 << 20;
         const EXIT_LOADS_CET: u64 = 1 << 28;
         const NUMERIC_ERROR: u64 = 1 << 5;
         let wanted = |is_wanted: bool, bit: u64| if is_wanted { bit } else { 0 };
         Controls::PIN.write(0);
         Controls::PRIMARY.write(0);
-        Controls::SECONDARY.write(
-            wanted(capabilities.has_rdtscp, ENABLE_RDTSCP)
-                | wanted(capabilities.has_invpcid, ENABLE_INVPCID)
-                | wanted(capabilities.has_xsaves, ENABLE_XSAVES),
-        );
         Controls::EXIT.write(wanted(capabilities.has_cet, EXIT_LOADS_CET));
         Controls::ENTRY.write(wanted(capabilities.has_cet, ENTRY_LOADS_CET));
 
         const WRITE_BACK_FOUR_LEVELS: u64 = 6 | 3 << 3;
-        // A bit that the guest may not set exits, and VMXE is the hypervisor's (SDM vol. 3C, 24.8: it is fixed to 1).
-        let cr4_mask = !capabilities.cr4_bits | CR4_VMXE;
         // ET, PE; NE is fixed to 1 as well, and the guest sees it so.
         let cr0 = 0x11 | NUMERIC_ERROR;
         let fields = [
@@ -215,7 +206,6 @@ impl Vmx {
             (Field::EXCEPTIONS, DEBUG_EXCEPTION),
             (Field::CR0_MASK, 0),
             (Field::CR0_SHADOW, 0),
-            (Field::CR4_MASK, cr4_mask),
             (Field::CR4_SHADOW, 0),
             (Field::GUEST_CR0, cr0),
             (Field::GUEST_CR4, CR4_VMXE),
@@ -373,6 +363,21 @@ fn port(qualification: u64, len_bytes: u8) -> Option<Exit> {
     };
     let port = u16::try_from(qualification >> 16 & 0xffff).ok()?;
     Some(Exit::Port(PortAccess { port, width, is_in: qualification & IN != 0, len_bytes }))
+}
+
+/// The fields that follow a guest's policy, which may change while the guest is on no CPU.
+fn fill_capabilities(capabilities: &Capabilities) {
+    const ENABLE_RDTSCP: u64 = 1 << 3;
+    const ENABLE_INVPCID: u64 = 1 << 12;
+    const ENABLE_XSAVES: u64 = 1 << 20;
+    let wanted = |is_wanted: bool, bit: u64| if is_wanted { bit } else { 0 };
+    Controls::SECONDARY.write(
+        wanted(capabilities.has_rdtscp, ENABLE_RDTSCP)
+            | wanted(capabilities.has_invpcid, ENABLE_INVPCID)
+            | wanted(capabilities.has_xsaves, ENABLE_XSAVES),
+    );
+    // A bit that the guest may not set exits, and VMXE is the hypervisor's (SDM vol. 3C, 24.8: it is fixed to 1).
+    vmcs::write(Field::CR4_MASK, !capabilities.cr4_bits | CR4_VMXE);
 }
 
 /// The fields that exits of this CPU load. Selectors of DS, ES, FS and GS are null, and their bases zero but for GS.
