@@ -92,7 +92,7 @@ impl Image<'_> {
     /// on_intel[0xA80] = 0x54;
     ///
     /// let everything = ComponentSet::from_bits(0x207);
-    /// let image = Reader::new(&intel, everything, ComponentSet::EMPTY).read(&on_intel)?;
+    /// let image = Reader::new(&intel, everything).read(&on_intel)?;
     /// let mut on_amd = [0; 0x988];
     /// let layout = Layout::new(Format::Standard, everything, &amd)?;
     /// assert_eq!(image.write(&layout, &mut on_amd)?, 0x988);
