@@ -45,6 +45,7 @@ mod qmp;
 mod ranges;
 mod raw;
 mod rotated;
+pub mod saved;
 mod scan;
 mod spelling;
 mod subleaf;

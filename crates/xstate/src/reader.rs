@@ -145,6 +145,11 @@ impl<'g> Reader<'g> {
         Ok(Sanitised { image, reader: self, bytes })
     }
 
+    /// Returns what an image may hold.
+    pub(crate) const fn components(&self) -> ComponentSet {
+        self.xcr0.union(self.xss)
+    }
+
     /// Returns what a header's image holds that it may.
     fn allowed(&self, header: &Header) -> ComponentSet {
         let allowed = match header.format() {

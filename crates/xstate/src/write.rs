@@ -293,7 +293,7 @@ impl Writer<'_> {
 ///
 /// Components that are out of order are rare (APX, LWP), and those that overlap are a defect of the geometry.
 #[cold]
-fn check_overlaps(layout: &Layout<'_>, in_use: ComponentSet) -> Result<(), WriteError> {
+pub(crate) fn check_overlaps(layout: &Layout<'_>, in_use: ComponentSet) -> Result<(), WriteError> {
     let place = |component| Some((component, layout.range_bytes(component)?));
     for (component, one) in in_use.minus(ComponentSet::LEGACY).iter().filter_map(place) {
         let others = in_use.minus(ComponentSet::LEGACY).without(component);
