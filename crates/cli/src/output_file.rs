@@ -69,7 +69,7 @@ pub(crate) fn guard<'p>(
         Written::Capture if !is_empty && !is_dump(path) => "a file that is no capture",
         // What the other stack's own files are, such as an older export, may be replaced.
         Written::Export if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
-        Written::Image if is_ours(path) => "a capture or a policy, and an image is to be written",
+        Written::Image if is_ours(path) || is_dump(path) => "a dump or a policy, and an image is to be written",
         _ => return Ok(()),
     };
     Err(Problem::OverOther { path: path.to_owned(), what })

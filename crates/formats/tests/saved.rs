@@ -14,7 +14,7 @@ use std::process::Command;
 
 use proptest::prelude::*;
 use selfsame_formats::saved::{self, Evidence, Saved, SavedError, SavedFormat, SavedState};
-use selfsame_xstate::{Component, ComponentSet, Format, Geometry, Layout, MxcsrMask, Offsets, Reader};
+use selfsame_xstate::{Component, ComponentSet, Configurations, Format, Geometry, Layout, MxcsrMask, Offsets, Reader};
 
 use images::{Style, Words, random_image};
 use saved_files::{
@@ -120,6 +120,19 @@ fn compacted_images_need_no_other_evidence() {
             out
         });
         assert_eq!(here, there);
+    }
+}
+
+#[test]
+fn whatever_is_in_use_in_a_compacted_image_its_origin_is_a_cpu_that_can_be() {
+    let all = ComponentSet::from_bits(0x6_1EE4);
+    for set in images::subsets(all) {
+        let mut bytes = vec![0; 16 * 1024];
+        bytes[520..528].copy_from_slice(&(1 << 63 | set.bits() | 3).to_le_bytes());
+        let saved = saved::read(&bytes).unwrap();
+        let origin = saved.origin(&saved.states[0]).unwrap();
+        assert!(set.is_subset_of(origin.geometry.components()), "{set}");
+        assert!(Configurations::new(&origin.geometry).is_ok(), "{set}");
     }
 }
 

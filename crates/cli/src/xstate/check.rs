@@ -5,7 +5,7 @@ use std::path::Path;
 use selfsame_cpuid::Rule;
 use selfsame_formats::saved::{Saved, SavedState};
 use selfsame_xstate::{
-    AreaError, ComponentSet, Configurations, HeaderFault, ImageFault, LoadRefusal, Reader, WriteError,
+    AreaError, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal, Reader, WriteError,
 };
 use serde::Serialize;
 
@@ -62,7 +62,7 @@ pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> 
     let stored = read_policy(&arguments.policy)?;
     let leaves = &stored.policy.leaves;
     let file = ImageFile::read(&arguments.file)?;
-    let saved = if arguments.sanitise { file.one_state(&arguments.image)? } else { file.saved(&arguments.image)? };
+    let saved = if arguments.sanitise { file.one_state(&arguments.image)?.0 } else { file.saved(&arguments.image)? };
     let host = match &arguments.host {
         Some(path) => HostCpu::load(path)?,
         None => HostCpu::of("any host that has what the policy has", leaves),
@@ -109,11 +109,24 @@ fn answer(
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("places", reason) });
     }
     let header = header_of(state.image);
+    if let Some(moved) = moved(state, &saver.cpu, asked.host) {
+        let host = &asked.host.name;
+        let reason =
+            format!("lies elsewhere on {host}, which would load other bytes: `selfsame xstate convert` moves it");
+        findings.push(Finding { rule: Rule::Layout, ..Finding::malformed(moved.to_string(), reason) }.loud());
+    }
     let kvm = readings(state.image, &header, &reader, asked.host).into_iter().filter(|reading| reading.reader == "kvm");
     for fault in kvm.flat_map(|reading| reading.faults.into_iter().chain(reading.quirks)) {
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("KVM_SET_XSAVE", fault.reason) });
     }
     Ok(Answer { number: state.number, refusals, findings })
+}
+
+/// What a standard image has in other places than the host; a compacted one tells its places itself.
+fn moved(state: &SavedState<'_>, saver: &HostCpu, host: &HostCpu) -> Option<ComponentSet> {
+    let header = header_of(state.image);
+    let moved: ComponentSet = saver.geometry.conflicts(&host.geometry, header.present()).collect();
+    (header.format() == Format::Standard && !moved.is_empty()).then_some(moved)
 }
 
 /// What the guest may have, in the places of the CPU that saved it, on behalf of the host's.

@@ -1,6 +1,8 @@
 //! `xstate convert`: an image in the other format, or as another host keeps it.
 
-use selfsame_xstate::{ComponentSet, Configurations, Format, Image, InterfaceError, Layout, Reader, WriteError};
+use selfsame_xstate::{
+    Component, ComponentSet, Configurations, Format, Image, InterfaceError, Layout, Reader, WriteError,
+};
 
 use super::format_name;
 use super::image_file::{HostCpu, ImageFile};
@@ -14,9 +16,8 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let inputs = std::iter::once(&arguments.file).chain(&arguments.host).chain(&arguments.image.from_host);
     output_file::guard(Some(&arguments.written), Written::Image, inputs, false)?;
     let file = ImageFile::read(&arguments.file)?;
-    let saved = file.one_state(&arguments.image)?;
-    let Some(state) = saved.states.first() else { return Ok(Verdict::Refused) };
-    let saver = file.saver(&saved, state, &arguments.image)?;
+    let (saved, state) = file.one_state(&arguments.image)?;
+    let saver = file.saver(&saved, &state, &arguments.image)?;
     let host = arguments.host.as_deref().map(HostCpu::load).transpose()?;
     let host = host.as_ref().unwrap_or(&saver.cpu);
     let configurations = host.configurations()?;
@@ -25,25 +26,20 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let allowed = saver.cpu.geometry.components() | ComponentSet::LEGACY;
     let reader =
         Reader::new(&saver.cpu.geometry, allowed).with_mxcsr_mask(host.mxcsr_mask).with_addresses(host.addresses);
-    let mut reasons: Vec<String> = reader.faults(state.image).map(|fault| fault.to_string()).collect();
-    let image = reader.read(state.image);
-    let written = image.as_ref().map(|image| write(image, arguments.to, &configurations));
-    let bytes = match written {
-        Ok(Ok(bytes)) => bytes,
-        Ok(Err(error)) => {
-            reasons.push(error.to_string());
-            Vec::new()
-        }
-        Err(_) => Vec::new(),
-    };
-    if !reasons.is_empty() {
+    let refused = |reasons: Vec<String>| {
         complain(&format!("{}: refused: {}", shown(file.path()), reasons.join("; ")));
-        return Ok(Verdict::Refused);
-    }
+        Ok(Verdict::Refused)
+    };
+    let Ok(image) = reader.read(state.image) else {
+        return refused(reader.faults(state.image).map(|fault| fault.to_string()).collect());
+    };
+    let bytes = match write(&image, arguments.to, &configurations) {
+        Ok(bytes) => bytes,
+        Err(error) => return refused(vec![error.to_string()]),
+    };
     output_file::write_bytes(&arguments.written, &bytes)?;
     if !is_stdout(&arguments.written) {
-        let in_use = image.map(|image| image.in_use()).unwrap_or_default();
-        let (path, format) = (shown(&arguments.written), format_name(arguments.to));
+        let (path, format, in_use) = (shown(&arguments.written), format_name(arguments.to), image.in_use());
         print(&format!("{path}: {format} as on {}, {} bytes, {in_use} in use\n", host.name, bytes.len()))?;
     }
     Ok(Verdict::Done)
@@ -55,11 +51,14 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
 /// for what is in use.
 pub(super) fn write(image: &Image<'_>, format: Format, host: &Configurations<'_>) -> Result<Vec<u8>, InterfaceError> {
     let in_use = image.in_use();
-    let supervisor = in_use.iter().filter(|&component| host.geometry().is_supervisor(component)).collect();
+    let is_supervisor = |component: &Component| host.geometry().is_supervisor(*component);
+    let supervisor: ComponentSet = in_use.iter().filter(is_supervisor).collect();
+    if format == Format::Standard && !supervisor.is_empty() {
+        // A layout would leave out what has no place in its format.
+        return Err(WriteError::NoPlace { components: supervisor }.into());
+    }
     let wanted = match format {
-        // What has no place in the format is an error, not left out.
-        Format::Standard if in_use.intersection(supervisor).is_empty() => in_use | host.guest_user().default(),
-        Format::Standard => return Err(WriteError::NoPlace { components: supervisor }.into()),
+        Format::Standard => in_use | host.guest_user().default(),
         Format::Compacted => in_use | ComponentSet::LEGACY,
     };
     let missing = in_use - host.guest_kernel().max() - ComponentSet::LEGACY;

@@ -28,8 +28,8 @@ pub(super) fn draw(page: &mut Page, title: &str, layout: &Layout<'_>) {
     while size_bytes / scale_bytes >= MOST_CHARACTERS {
         scale_bytes = scale_bytes.saturating_mul(2);
     }
-    let unit = if scale_bytes == LINE_BYTES { "cache line of 64".to_owned() } else { format!("{scale_bytes}") };
-    page.heading(format_args!("{title}, {size_bytes} bytes; a character is a {unit} bytes"));
+    let unit = if scale_bytes == LINE_BYTES { "a cache line of " } else { "" };
+    page.heading(format_args!("{title}, {size_bytes} bytes; a character is {unit}{scale_bytes} bytes"));
     let columns = (u32::from(page.width()) - 10) / GROUP * GROUP;
     let row_bytes = scale_bytes.saturating_mul(columns);
     for row in 0..size_bytes.div_ceil(row_bytes) {

@@ -1,8 +1,6 @@
 //! `xstate show` of a host or a policy: its components, what is kept of them, and where.
 
-use selfsame_xstate::{
-    Component, ComponentSet, Configuration, ConfigurationError, Configurations, Format, Geometry, Layout, SaveMethod,
-};
+use selfsame_xstate::{Component, ComponentSet, Configuration, Configurations, Format, Geometry, Layout, SaveMethod};
 use serde::Serialize;
 
 use super::{drawing, format_name};
@@ -79,21 +77,20 @@ struct AreaMember {
 /// What is shown.
 struct Shown<'m> {
     machine: &'m Machine,
-    geometry: Geometry,
+    geometry: &'m Geometry,
     findings: Vec<Finding>,
 }
 
 pub(super) fn show(machine: &Machine, output: Output) -> Result<Verdict, Problem> {
     let reported = machine.raw.geometry();
-    let mut findings: Vec<Finding> =
-        reported.defects().map(|defect| Finding::malformed("0000000d", defect.to_string()).loud()).collect();
-    let shown = Shown { machine, geometry: reported.usable(offsets(&machine.raw)), findings: Vec::new() };
-    let configurations = Configurations::new(&shown.geometry);
-    if let Err(error) = &configurations {
-        findings.push(Finding::malformed("0000000d", contradiction(error)).loud());
-    }
-    let shown = Shown { findings, ..shown };
-    let configurations = configurations_of(&shown);
+    let geometry = reported.usable(offsets(&machine.raw));
+    let configurations = Configurations::new(&geometry);
+    let contradiction =
+        configurations.err().map(|error| format!("no hypervisor could keep extended state by it: {error}"));
+    let reasons = reported.defects().map(|defect| defect.to_string()).chain(contradiction);
+    let findings = reasons.map(|reason| Finding::malformed("0000000d", reason).loud()).collect();
+    let shown = Shown { machine, geometry: &geometry, findings };
+    let configurations = configurations.ok();
     if output.json {
         print_document(&document(&shown, configurations.as_ref()))?;
     } else if output.quiet {
@@ -102,14 +99,6 @@ pub(super) fn show(machine: &Machine, output: Output) -> Result<Verdict, Problem
         page(&shown, configurations.as_ref()).print()?;
     }
     Ok(Verdict::Done)
-}
-
-fn configurations_of<'g>(shown: &'g Shown<'_>) -> Option<Configurations<'g>> {
-    Configurations::new(&shown.geometry).ok()
-}
-
-fn contradiction(error: &ConfigurationError) -> String {
-    format!("no hypervisor could keep extended state by it: {error}")
 }
 
 fn area(configurations: &Configurations<'_>) -> Option<AreaMember> {

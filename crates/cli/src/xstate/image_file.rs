@@ -56,15 +56,14 @@ impl ImageFile {
     }
 
     /// The one state in the file, or the one that is asked for.
-    pub(super) fn one_state(&self, arguments: &ImageArguments) -> Result<Saved<'_>, Problem> {
+    pub(super) fn one_state(&self, arguments: &ImageArguments) -> Result<(Saved<'_>, SavedState<'_>), Problem> {
         let saved = self.saved(arguments)?;
-        match saved.states.len() {
-            1 => Ok(saved),
-            count => {
-                let (path, holder) = (self.path.clone(), saved.format.holder());
-                Err(Problem::SeveralStates { path, count, holder, numbers: numbers(&saved) })
-            }
+        if let [state] = saved.states.as_slice() {
+            let state = *state;
+            return Ok((saved, state));
         }
+        let (path, count, holder) = (self.path.clone(), saved.states.len(), saved.format.holder());
+        Err(Problem::SeveralStates { path, count, holder, numbers: numbers(&saved) })
     }
 
     /// The CPU that saved a state: the host of `--from-host`, or what the file tells.

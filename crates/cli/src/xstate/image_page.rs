@@ -13,7 +13,7 @@ use crate::Verdict;
 use crate::args::XstateShowArguments;
 use crate::json::{SCHEMA, hex, print_document};
 use crate::problem::Problem;
-use crate::terminal::{BAD, GOOD, Page, count, print};
+use crate::terminal::{Page, print};
 
 #[derive(Debug, Serialize)]
 struct ImagesDocument {
@@ -28,8 +28,9 @@ struct ImageMember {
     /// The number of the vCPU or thread.
     number: u32,
     bytes: usize,
-    /// As many bytes as what is there takes; nothing where that is not known.
-    needed_bytes: Option<u32>,
+    /// As many bytes as the CPU writes; nothing where it is not known where components lie.
+    whole_bytes: Option<u32>,
+    /// What is behind them.
     extra_bytes: Option<usize>,
     format: &'static str,
     xstate_bv: String,
@@ -137,13 +138,13 @@ fn member(shown: &Shown<'_>) -> ImageMember {
     let reader = shown.reader();
     let sanitised = reader.sanitise(state.image).ok();
     let image = sanitised.as_ref().map(|sanitised| sanitised.image());
-    let needed_bytes = image.map(needed_bytes);
-    let extra = |needed: u32| state.image.len().checked_sub(usize::try_from(needed).ok()?);
+    let whole_bytes = image.map(whole_bytes);
+    let extra = |whole: u32| Some(state.image.len().saturating_sub(usize::try_from(whole).ok()?));
     ImageMember {
         number: state.number,
         bytes: state.image.len(),
-        needed_bytes,
-        extra_bytes: needed_bytes.and_then(extra),
+        whole_bytes,
+        extra_bytes: whole_bytes.and_then(extra),
         format: format_name(header.format()),
         xstate_bv: hex(header.xstate_bv),
         xcomp_bv: hex(header.xcomp_bv),
@@ -158,8 +159,14 @@ fn member(shown: &Shown<'_>) -> ImageMember {
     }
 }
 
-fn needed_bytes(image: &Image<'_>) -> u32 {
-    image.layout().size_bytes().max(EXTENDED_START_BYTES)
+/// As long as the CPU makes such an image, whatever of it is present.
+fn whole_bytes(image: &Image<'_>) -> u32 {
+    let present = image.layout().size_bytes();
+    let whole = match image.format() {
+        Format::Standard => image.geometry().standard_size(image.geometry().user()).unwrap_or(present),
+        Format::Compacted => present,
+    };
+    whole.max(EXTENDED_START_BYTES)
 }
 
 /// The file, and in it the vCPU or thread.
@@ -186,11 +193,7 @@ fn image_page(page: &mut Page, name: &str, saved: &Saved<'_>, shown: &Shown<'_>)
     let Shown { state, saver, header } = shown;
     let member = member(shown);
     page.heading(title(name, saved, shown));
-    let source = match saved.format.holder() {
-        "image" => "one image".to_owned(),
-        holder => format!("{}, {}", saved.format, count(saved.states.len(), holder)),
-    };
-    page.labelled("file", source.split(' '));
+    page.labelled("file", [saved.format.name()]);
     let extra = match member.extra_bytes {
         None | Some(0) => String::new(),
         Some(extra) => format!(", of which {extra} lie behind it"),
@@ -224,8 +227,8 @@ fn reading_table(page: &mut Page, readings: &[Reading]) {
     page.heading("Who loads it");
     let mut rows = Vec::new();
     for reading in readings {
-        let verdict = if reading.accepted { format!("{GOOD}yes{GOOD:#}") } else { format!("{BAD}no{BAD:#}") };
-        let mut first = [reading.reader.to_owned(), verdict];
+        let verdict = if reading.accepted { "yes" } else { "no" };
+        let mut first = [reading.reader.to_owned(), verdict.to_owned()];
         let reasons = reading.faults.iter().chain(&reading.quirks);
         for reason in reasons {
             let [reader, verdict] = std::mem::take(&mut first);

@@ -74,13 +74,21 @@ impl Saved<'_> {
             return Some(Origin { geometry: of_rows(rows), evidence: Evidence::LayoutNote });
         }
         let room = state.accumulated_xcr0.or_else(|| state.host_mask()).unwrap_or_else(|| user_of(header.present()));
-        standard(state.image, room | ComponentSet::LEGACY, header.present())
+        standard(state.image, with_partners(room), header.present())
     }
 }
 
 /// What the manuals put into XCR0.
 fn user_of(set: ComponentSet) -> ComponentSet {
     set.iter().filter(|component| component.class().is_some_and(|class| !class.is_supervisor())).collect()
+}
+
+/// A set with what every CPU has that has some of it: the rest of AVX-512, AMX and MPX.
+fn with_partners(set: ComponentSet) -> ComponentSet {
+    let groups = [ComponentSet::AVX512, ComponentSet::AMX, ComponentSet::MPX];
+    let begun = groups.into_iter().filter(|group| !(set & *group).is_empty());
+    let whole = begun.fold(set | ComponentSet::LEGACY, |set, group| set | group);
+    if (set & ComponentSet::AVX512).is_empty() { whole } else { whole.with(Component::AVX) }
 }
 
 /// The known places of a set on a vendor's CPUs, if they have all of it.
@@ -107,11 +115,9 @@ fn halves(set: ComponentSet) -> [u32; 4] {
 }
 
 fn compacted(places: ComponentSet) -> Option<Origin> {
-    let sized: ComponentSet = places
-        .iter()
-        .filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some()))
-        .collect::<ComponentSet>()
-        | ComponentSet::LEGACY;
+    let sized: ComponentSet =
+        places.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect();
+    let sized = with_partners(sized);
     let geometry = known(sized, Offsets::Intel).or_else(|| known(sized, Offsets::Amd))?;
     Some(Origin { geometry, evidence: Evidence::Compacted })
 }
