@@ -299,6 +299,17 @@ fn several_states_are_answered_for_each() {
 }
 
 #[test]
+fn what_a_xen_guest_once_enabled_beyond_its_policy_is_told() {
+    let directory = scratch("xstate-accumulated");
+    let context = hvm_context(&[hvm_xsave(0, 7, 0x207, &image(2440, 0x7, &[]))]);
+    let context = file(&directory, "hvm", &context);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let ended = run(&["xstate", "check", &context, "--policy", &web]);
+    assert_eq!(ended.status, 0);
+    assert!(ended.stdout.contains("pkru: was once enabled in the guest's xcr0"), "{}", ended.stdout);
+}
+
+#[test]
 fn the_nearest_image_is_written_on_request_and_can_be_loaded() {
     let directory = scratch("xstate-sanitise");
     let mut bytes = kvm_blob();

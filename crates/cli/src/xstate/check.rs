@@ -109,6 +109,11 @@ fn answer(
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("places", reason) });
     }
     let header = header_of(state.image);
+    let beyond = state.accumulated_xcr0.unwrap_or_default() - asked.states;
+    if !beyond.is_empty() {
+        let reason = "was once enabled in the guest's xcr0, and the policy lacks it: Xen refuses to restore that";
+        findings.push(Finding { rule: Rule::Layout, ..Finding::malformed(beyond.to_string(), reason) }.loud());
+    }
     if let Some(moved) = moved(state, &saver.cpu, asked.host) {
         let host = &asked.host.name;
         let reason =
