@@ -1,7 +1,6 @@
 //! `selfsame xstate` with what this machine's KVM and its own capture say.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #![expect(unsafe_code, reason = "UNSAFETY: KVM reads as many bytes as a vCPU's buffer is long")]
-#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod command;
 
