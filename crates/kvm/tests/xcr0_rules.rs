@@ -1,5 +1,6 @@
 //! This host's KVM as the judge of what `selfsame_xstate` takes and refuses for XCR0.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use std::io::{Write, stderr};
 

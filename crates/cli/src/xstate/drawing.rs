@@ -47,13 +47,13 @@ pub(super) fn draw(page: &mut Page, title: &str, layout: &Layout<'_>) {
 pub(super) fn legend(page: &mut Page, layouts: &[&Layout<'_>]) {
     let has = |component: Component| layouts.iter().any(|layout| layout.components().contains(component));
     let components = (0..=62).filter_map(Component::new).filter(|&component| has(component));
-    let mut words: Vec<String> = components.map(|component| format!("{} {component}", symbol(component))).collect();
-    words.push(format!("{HEADER} header"));
-    words.push(format!("{FREE} left to software"));
-    words.push(format!("{SEVERAL} several"));
+    let mut words: Vec<String> = components.map(|component| format!("{} {component},", symbol(component))).collect();
+    words.push(format!("{HEADER} header,"));
+    words.push(format!("{FREE} left to software,"));
+    words.push(format!("{SEVERAL} several,"));
     words.push(format!("{GAP} nothing"));
     page.line("");
-    page.indented(&words.join(", "));
+    page.labelled("key", words.iter().map(String::as_str));
 }
 
 /// What lies in some bytes.
