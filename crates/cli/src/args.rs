@@ -368,7 +368,8 @@ pub(crate) enum XstateCommand {
     Convert(XstateConvertArguments),
     /// Say whether a guest with a policy can load a saved image on a host, with every reason why not
     #[command(after_help = "Exit status 1: the guest cannot load the image as it is, whether or not --sanitise wrote \
-        another.\n\nExample:\n  selfsame xstate check vcpu0 --policy web.policy --host pool/bnode4\n  \
+        another. --json prints an array for a file with several states.\n\nExample:\n  \
+        selfsame xstate check vcpu0 --policy web.policy --host pool/bnode4\n  \
         selfsame xstate check vcpu0 --policy web.policy --sanitise -o vcpu0.lawful")]
     Check(XstateCheckArguments),
 }
