@@ -229,6 +229,9 @@ fn unusable_images_are_told_apart_from_refused_ones() {
     assert!(ended.stderr.contains("has no state of thread 7, but of 5, 6"), "{}", ended.stderr);
     let unmarked = file(&directory, "unmarked", &image(4096, 0x200, &[]));
     convert(&unmarked, "does not say whose CPU saved it: give that host's dump with --from-host");
+    let ended = run(&["xstate", "show", directory.join("short").to_str().unwrap()]);
+    assert_eq!(ended.status, 2);
+    assert!(ended.stderr.contains("short: no extended state of a known format"), "{}", ended.stderr);
     let ended = run(&["xstate", "show", "bad/notes"]);
     assert_eq!(ended.status, 2);
     assert!(ended.stderr.contains("no row of a known format"), "{}", ended.stderr);

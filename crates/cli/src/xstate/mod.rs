@@ -8,7 +8,8 @@ mod image_file;
 mod image_page;
 mod readings;
 
-use selfsame_formats::saved;
+use selfsame_formats::ReadError;
+use selfsame_formats::saved::{self, SavedError};
 use selfsame_xstate::Format;
 
 use crate::Verdict;
@@ -32,7 +33,14 @@ pub(crate) fn show(arguments: &XstateShowArguments) -> Result<Verdict, Problem> 
     if saved::detect(&bytes).is_some() {
         return image_page::show(&ImageFile::of(path, bytes), arguments);
     }
-    let machine = Machine::one_of(path, &document::of_bytes(path, &bytes, &Sources::default())?)?;
+    let document = document::of_bytes(path, &bytes, &Sources::default()).map_err(|problem| match problem {
+        // What is no text was meant as an image.
+        Problem::Dump { path, source: ReadError::Binary { .. } } => {
+            Problem::Saved { path, source: SavedError::Unknown }
+        }
+        problem => problem,
+    })?;
+    let machine = Machine::one_of(path, &document)?;
     host_page::show(&machine, arguments.output)
 }
 

@@ -3,7 +3,7 @@
 //! [`read`] finds every XSAVE area in a file: a plain one as `KVM_GET_XSAVE`, `KVM_GET_XSAVE2` or ptrace give it, those of the
 //! threads of a Linux core dump, and those of the vCPUs of a Xen guest. Nothing is copied and nothing is judged here: the
 //! areas are borrowed from the file, and [`selfsame_xstate::Reader`] reads them. To be read they need the places where their
-//! CPU keeps components; [`SavedState::origin`] tells them as far as the file does.
+//! CPU keeps components; [`Saved::origin`] tells them as far as the file does.
 //!
 //! ```
 //! use selfsame_formats::saved::{self, SavedFormat};
