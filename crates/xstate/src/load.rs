@@ -40,10 +40,12 @@ impl Reader<'_> {
     /// let host = Configurations::new(&to)?;
     ///
     /// // A guest with PKRU finds no room there, even if PKRU is 0; one without is welcome.
-    /// let refusals = Reader::new(&from, ComponentSet::from_bits(0x207)).load_refusals(&bytes, &host);
-    /// assert!(refusals.map(|refusal| refusal.to_string()).eq(["the policy has pkru, which this host cannot keep"]));
-    /// let refusals = Reader::new(&from, ComponentSet::from_bits(0x7)).load_refusals(&bytes, &host);
-    /// assert_eq!(refusals.count(), 0);
+    /// let refusals = |allowed| {
+    ///     let reader = Reader::new(&from, ComponentSet::from_bits(allowed));
+    ///     reader.load_refusals(&bytes, &host).map(|refusal| refusal.to_string()).collect::<Vec<_>>()
+    /// };
+    /// assert_eq!(refusals(0x207), ["the policy has pkru, which this host cannot keep"]);
+    /// assert!(refusals(0x7).is_empty());
     /// # Ok::<(), selfsame_xstate::ConfigurationError>(())
     /// ```
     pub fn load_refusals<'a>(
