@@ -1,17 +1,21 @@
 //! The spine: one pool, followed from the dumps of its hosts to everything that is decided from them.
 //!
 //! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit, to every vCPU of a
-//! topology too → the verdict on every host, by the library and, word for word, by the command.
+//! topology too → the area on each host and the state in it → the same state on every other host → the verdict on every host,
+//! by the library and, word for word, by the command.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use selfsame_cpuid::{
-    ApicId, Check, Frozen, Host, Kind, Leveller, Policy, PolicyFile, Stored, Topology, Trims, VcpuView,
+    ApicId, Check, Frozen, Host, Kind, Leaves, Leveller, Policy, PolicyFile, Stored, Topology, Trims, VcpuView,
 };
 use selfsame_formats::Source;
-use selfsame_xstate::{Component, ComponentSet, Format, Layout};
+use selfsame_xstate::{
+    AccumulatedXcr0, Component, ComponentSet, Configurations, Format, Geometry, Layout, LinearAddresses, Offsets,
+    Reader,
+};
 use serde_json::Value;
 
 fn root() -> PathBuf {
@@ -36,6 +40,21 @@ fn pool(kind: Kind) -> Vec<(String, Host)> {
         .collect();
     hosts.sort_by(|a, b| a.0.cmp(&b.0));
     hosts
+}
+
+/// Where each host of the pool keeps extended state, and how wide its addresses are.
+fn geometries() -> Vec<(String, Geometry, LinearAddresses)> {
+    let of = |leaves: &Leaves| {
+        let is_wide = leaves.get(0x8000_0008, 0).eax >> 8 & 0xff == 57;
+        let addresses = if is_wide { LinearAddresses::Bits57 } else { LinearAddresses::Bits48 };
+        (leaves.geometry().usable(Offsets::Intel), addresses)
+    };
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let dump = selfsame_formats::read(&std::fs::read(file.unwrap().path()).unwrap(), "unnamed", None).unwrap();
+        let (geometry, addresses) = of(&dump.raw().leaves);
+        (dump.name, geometry, addresses)
+    };
+    std::fs::read_dir(root().join("fixtures/pool")).unwrap().map(read).collect()
 }
 
 fn level(hosts: &[(String, Host)], kind: Kind) -> Policy {
@@ -78,6 +97,13 @@ fn one_pool_is_followed_from_its_dumps_to_its_guests() {
 
     follow_to_the_exits(&stored.policy);
     follow_to_the_vcpus(&stored.policy, &file, &hosts);
+    follow_to_the_areas(&stored.policy);
+    // With the level a guest's state is welcome everywhere; with its own host's policy it may have what others cannot keep.
+    let refused = |(name, host): &(String, Host)| {
+        assert_eq!(follow_the_state(name, &stored.policy, "level"), 0, "{name}");
+        follow_the_state(name, host.default(), "own")
+    };
+    assert!(hosts.iter().map(refused).sum::<usize>() > 0, "a mixed pool");
 
     // Every host accepts the level: by the library and by the command.
     for (name, host) in &hosts {
@@ -129,6 +155,118 @@ fn follow_to_the_vcpus(policy: &Policy, file: &Path, hosts: &[(String, Host)]) {
     for (name, host) in hosts {
         assert!(Check::new(&shaped, host).is_accepted(), "{name}");
     }
+}
+
+/// Memory for an area: aligned as areas are.
+#[repr(align(64))]
+struct Memory([u8; 16 * 1024]);
+
+fn states(policy: &Policy) -> ComponentSet {
+    policy.leaves.xcr0() | policy.leaves.xss()
+}
+
+/// State in everything that a policy's guest may have in XCR0, as a host keeps it: the bytes of a standard image.
+fn image(geometry: &Geometry, states: ComponentSet) -> Vec<u8> {
+    let layout = Layout::new(Format::Standard, states | ComponentSet::LEGACY, geometry).unwrap();
+    let mut bytes = vec![0; layout.size_bytes() as usize];
+    for (component, place) in layout.places() {
+        bytes[place.start as usize + usize::from(component == Component::X87) * 32] = 1;
+    }
+    bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
+    bytes[512..520].copy_from_slice(&layout.components().bits().to_le_bytes());
+    bytes
+}
+
+/// Policy → the area on each host: minimal, then as large as the level needs, then as large as the host's own guests need, with
+/// the state staying what it is.
+fn follow_to_the_areas(level: &Policy) {
+    let hosts = pool(Kind::Kvm);
+    for (name, geometry, _) in geometries() {
+        let (_, host) = hosts.iter().find(|(other, _)| *other == name).unwrap();
+        let configurations = Configurations::new(&geometry).unwrap();
+        let dynamic = ComponentSet::from(Component::XTILEDATA);
+        let (states, own) = (states(level), states(host.default()));
+        let minimal = configurations.minimal_area().unwrap();
+        let area = configurations.area(states, dynamic).unwrap();
+        let larger = configurations.area(states | own, dynamic).unwrap();
+        assert!(
+            states.is_subset_of(area.components()) && area.components().is_subset_of(larger.components()),
+            "{name}"
+        );
+        let has_less = area.components() != larger.components();
+        assert_eq!(area.size_bytes() < larger.size_bytes(), has_less, "{name}");
+        let without_amx = geometry.restricted(ComponentSet::ALL - ComponentSet::AMX);
+        let elsewhere = Configurations::new(&without_amx).unwrap().area(states, dynamic).unwrap();
+        assert_eq!(area.size_bytes(), elsewhere.size_bytes(), "{name}: the level has no AMX, and pays nothing for it");
+
+        let [mut first, mut second, mut third] = [(); 3].map(|()| Memory([0xAA; 16 * 1024]));
+        let born = minimal.init(&mut first.0).unwrap();
+        let mut running = born.resize_into(&area, &mut second.0, AccumulatedXcr0::START).unwrap();
+        let bytes = image(&geometry, states);
+        let reader = Reader::new(&geometry, states);
+        reader.read(&bytes).unwrap().write(area.layout(), running.bytes_mut()).unwrap();
+        let before = running.bytes().to_vec();
+        let saved = Reader::new(&geometry, area.components()).read(&before).unwrap();
+        assert_eq!(saved.in_use(), states | ComponentSet::LEGACY, "{name}");
+        let grown = running.resize_into(&larger, &mut third.0, AccumulatedXcr0::START).unwrap();
+        let kept = Reader::new(&geometry, larger.components()).read(grown.bytes()).unwrap();
+        assert_eq!((kept.in_use(), kept.mxcsr()), (saved.in_use(), saved.mxcsr()), "{name}");
+        for component in saved.in_use() {
+            assert_eq!(kept.component(component), saved.component(component), "{name}: {component}");
+        }
+    }
+}
+
+/// The state of a guest on host `from` → the same state on every host, where it can be there: by the library and the command.
+/// Returns how many refuse it.
+fn follow_the_state(from: &str, policy: &Policy, whose: &str) -> usize {
+    let folder = root().join("fixtures/pool");
+    let host_file = |name: &str| folder.join(format!("{name}.capture")).to_str().unwrap().to_owned();
+    let scratch = |what: &str| {
+        let name = format!("thread-{from}-{whose}-{}.{what}", std::process::id());
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(name).to_str().unwrap().to_owned()
+    };
+    let [policy_file, image_file, written] = ["policy", "image", "written"].map(scratch);
+    let mut text = String::new();
+    PolicyFile { name: "guest", source: None, context: None, policy: policy.clone() }.write(&mut text).unwrap();
+    std::fs::write(&policy_file, text).unwrap();
+
+    let hosts = geometries();
+    let (_, here, _) = hosts.iter().find(|(name, ..)| name == from).unwrap();
+    let states = states(policy) | ComponentSet::LEGACY;
+    let bytes = image(here, states);
+    std::fs::write(&image_file, &bytes).unwrap();
+    let mut refused = 0;
+    for (to, there, addresses) in &hosts {
+        let host = Configurations::new(there).unwrap();
+        let reader = Reader::new(here, states).with_addresses(*addresses);
+        let words: Vec<String> = reader.load_refusals(&bytes, &host).map(|refusal| refusal.to_string()).collect();
+        refused += usize::from(!words.is_empty());
+
+        let (from_file, to_file) = (host_file(from), host_file(to));
+        let hosts = ["--from-host", &*from_file, "--host", &to_file];
+        let said = json(&[&["xstate", "check", &*image_file, "--policy", &policy_file], &hosts[..]].concat());
+        let reasons = said["refusals"].as_array().unwrap().iter().map(|refusal| refusal["reason"].as_str().unwrap());
+        assert_eq!(reasons.collect::<Vec<_>>(), words, "{from} to {to}");
+        assert_eq!(said["accepted"], words.is_empty());
+
+        let convert = ["xstate", "convert", &*image_file, "--to", "standard", "-o", &written];
+        let converted = selfsame(&[&convert[..], &hosts].concat());
+        if words.is_empty() {
+            assert!(converted.status.success(), "{}", String::from_utf8_lossy(&converted.stderr));
+            let image = reader.read(&bytes).unwrap();
+            let places = image.in_use() | host.guest_user().default();
+            let layout = Layout::new(Format::Standard, places, there).unwrap();
+            let mut expected = vec![0; layout.size_bytes() as usize];
+            image.write(&layout, &mut expected).unwrap();
+            assert_eq!(std::fs::read(&written).unwrap(), expected, "{from} to {to}");
+            std::fs::remove_file(&written).unwrap();
+        }
+    }
+    for file in [policy_file, image_file] {
+        std::fs::remove_file(file).unwrap();
+    }
+    refused
 }
 
 #[test]

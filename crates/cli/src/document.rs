@@ -68,16 +68,25 @@ impl StoredPolicy {
 
 /// Reads a file; `-` is standard input.
 pub(crate) fn read(path: &Path, sources: &Sources) -> Result<Document, Problem> {
-    let bytes = bytes_of(path)?;
+    of_bytes(path, &bytes_of(path)?, sources)
+}
+
+/// What a file is called that does not say it itself.
+pub(crate) fn name_of(path: &Path) -> String {
     let stem = path.file_stem().unwrap_or(path.as_os_str()).to_string_lossy();
-    let name = if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) };
-    if is_own_json(&bytes) {
-        return json_policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy)));
+    if path.as_os_str() == "-" { "stdin".to_owned() } else { printable(&stem) }
+}
+
+/// The same of bytes that were read already.
+pub(crate) fn of_bytes(path: &Path, bytes: &[u8], sources: &Sources) -> Result<Document, Problem> {
+    let name = name_of(path);
+    if is_own_json(bytes) {
+        return json_policy(path, bytes).map(|policy| Document::Policy(Box::new(policy)));
     }
-    match sources.read(&bytes, &name) {
+    match sources.read(bytes, &name) {
         Ok(machines) => Ok(Document::Machines(machines)),
-        Err(ReadError::Policy) => policy(path, &bytes).map(|policy| Document::Policy(Box::new(policy))),
-        Err(source) => Err(match other_format(&bytes) {
+        Err(ReadError::Policy) => policy(path, bytes).map(|policy| Document::Policy(Box::new(policy))),
+        Err(source) => Err(match other_format(bytes) {
             Some((what, hint)) => Problem::OtherFormat { path: path.to_owned(), what, hint },
             None => Problem::Dump { path: path.to_owned(), source },
         }),
@@ -106,7 +115,8 @@ pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
     }
 }
 
-fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
+/// The bytes of a file; `-` is standard input.
+pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let limit = LIMIT_MIB << 20;
     let read = || -> io::Result<usize> {

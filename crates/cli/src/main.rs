@@ -31,12 +31,13 @@ mod switch_cost;
 mod terminal;
 mod why;
 mod words;
+mod xstate;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command, SwitchCommand};
+use args::{Arguments, Command, SwitchCommand, XstateCommand};
 use problem::Problem;
 
 /// How a command ended that could be carried out.
@@ -77,6 +78,11 @@ fn run(command: &Command) -> Result<Verdict, Problem> {
         Command::Capture(arguments) => capture_command::run(arguments),
         Command::Switch(arguments) => match &arguments.command {
             SwitchCommand::Cost(arguments) => switch_cost::run(arguments),
+        },
+        Command::Xstate(arguments) => match &arguments.command {
+            XstateCommand::Show(arguments) => xstate::show(arguments),
+            XstateCommand::Convert(arguments) => xstate::convert(arguments),
+            XstateCommand::Check(arguments) => xstate::check(arguments),
         },
         Command::Completions(arguments) => shell::completions(arguments.shell),
         Command::Man(arguments) => shell::man(arguments.command.as_deref()),

@@ -21,6 +21,8 @@ pub(crate) enum Written {
     Capture,
     /// A policy in the form that another stack takes.
     Export,
+    /// An image of extended state.
+    Image,
 }
 
 impl Written {
@@ -67,6 +69,7 @@ pub(crate) fn guard<'p>(
         Written::Capture if !is_empty && !is_dump(path) => "a file that is no capture",
         // What the other stack's own files are, such as an older export, may be replaced.
         Written::Export if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
+        Written::Image if is_ours(path) || is_dump(path) => "a dump or a policy, and an image is to be written",
         _ => return Ok(()),
     };
     Err(Problem::OverOther { path: path.to_owned(), what })
@@ -94,6 +97,15 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), Problem> {
         return print(text);
     }
     replace(path, text.as_bytes()).map_err(|source| Problem::Write { path: path.to_owned(), source })
+}
+
+/// The same of bytes that are no text.
+pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
+    if is_stdout(path) {
+        let mut out = io::stdout().lock();
+        return out.write_all(bytes).and_then(|()| out.flush()).map_err(Problem::Output);
+    }
+    replace(path, bytes).map_err(|source| Problem::Write { path: path.to_owned(), source })
 }
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {

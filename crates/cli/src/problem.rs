@@ -8,6 +8,7 @@ use selfsame_cpuid::{Kind, TrimReason};
 use selfsame_formats::ReadError;
 use selfsame_formats::export::ExportError;
 use selfsame_formats::libvirt::{CpuMapError, GuestError};
+use selfsame_formats::saved::SavedError;
 
 /// Input that cannot be used, or a use that makes no sense. A refusal is not one: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -221,6 +222,47 @@ pub(crate) enum Problem {
         "the cpu's leaf 0000000d contradicts itself: what is to be saved cannot be told (`selfsame show` says why)"
     )]
     NoPlatform,
+    /// A file holds no extended state.
+    #[error("{}: {source}", shown(path))]
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: SavedError,
+    },
+    /// A file holds the states of several, where one is asked for.
+    #[error("{}: has the state of {count} {holder}s: say with --vcpu which one ({numbers})", shown(path))]
+    SeveralStates {
+        /// The file.
+        path: PathBuf,
+        /// How many there are.
+        count: usize,
+        /// Whose they are.
+        holder: &'static str,
+        /// Their numbers.
+        numbers: String,
+    },
+    /// A file does not hold the state that is asked for.
+    #[error("{}: has no state of {holder} {number}, but of {numbers}", shown(path))]
+    NoSuchState {
+        /// The file.
+        path: PathBuf,
+        /// Whose states it has.
+        holder: &'static str,
+        /// Whose was asked for.
+        number: u32,
+        /// Those that there are.
+        numbers: String,
+    },
+    /// Nothing tells where the CPU that saved an image keeps components.
+    #[error("{}: does not say whose CPU saved it: give that host's dump with --from-host", shown(path))]
+    NoOrigin {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The image would be written where the answer is.
+    #[error("-o - and an answer would both write to standard output; give -o a file")]
+    ImageBesideAnswer,
     /// Standard output cannot be written.
     #[error("standard output cannot be written: {}", io_text(.0))]
     Output(io::Error),

@@ -43,6 +43,11 @@ impl Page {
         Self { text: String::new(), width: width() }
     }
 
+    /// How many columns there are.
+    pub(crate) const fn width(&self) -> u16 {
+        self.width
+    }
+
     /// A line.
     pub(crate) fn line(&mut self, line: impl Display) {
         self.text.push_str(&format!("{line}\n"));

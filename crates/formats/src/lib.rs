@@ -3,7 +3,8 @@
 //! [`read`] takes what a tool wrote about one machine, in any [`Format`], and gives a [`Dump`]: what CPUID answered on
 //! every logical CPU, the MSRs that the file has, and a [`Finding`] for every piece of dirt that was met and how it was
 //! taken. What cannot be taken is a [`ReadError`] with its line. [`write_capture`] writes a dump in the project's own
-//! grammar ([`selfsame_cpuid::text`]), where equal dumps are equal bytes.
+//! grammar ([`selfsame_cpuid::text`]), where equal dumps are equal bytes. Files with extended state of guests and processes
+//! are read by [`saved`].
 //!
 //! ```
 //! let text = b"\
@@ -45,6 +46,7 @@ mod qmp;
 mod ranges;
 mod raw;
 mod rotated;
+pub mod saved;
 mod scan;
 mod spelling;
 mod subleaf;

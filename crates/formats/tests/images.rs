@@ -35,7 +35,7 @@ fn write(reader: &Reader<'_>, bytes: &[u8], layout: &Layout<'_>) -> Vec<u8> {
 }
 
 fn reader(geometry: &Geometry) -> Reader<'_> {
-    Reader::new(geometry, geometry.user(), geometry.supervisor()).with_mxcsr_mask(MxcsrMask::AMD)
+    Reader::new(geometry, geometry.components()).with_mxcsr_mask(MxcsrMask::AMD)
 }
 
 #[test]

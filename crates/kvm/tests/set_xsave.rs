@@ -81,7 +81,7 @@ impl Machine {
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.geometry, self.known.buffer, ComponentSet::EMPTY).with_mxcsr_mask(self.known.mxcsr_mask)
+        Reader::new(&self.geometry, self.known.buffer).with_mxcsr_mask(self.known.mxcsr_mask)
     }
 
     /// The canonical bytes of an image in the host's places.

@@ -226,7 +226,7 @@ impl Oracle {
     /// Returns a reader for images that this CPU loads in user mode.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
-        Reader::new(&self.geometry, self.loadable(), ComponentSet::EMPTY).with_mxcsr_mask(self.mxcsr_mask)
+        Reader::new(&self.geometry, self.loadable()).with_mxcsr_mask(self.mxcsr_mask)
     }
 
     /// Puts the caller's registers aside, loads an image into all that XCR0 has, saves the components of `mask` in a format,

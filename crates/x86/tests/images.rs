@@ -97,7 +97,7 @@ proptest! {
         let image = reader.read(&bytes).unwrap();
         let standard = Layout::new(Format::Standard, oracle.xcr0(), oracle.geometry()).unwrap();
         // XCOMP_BV has all of XCR0, whether it can be loaded here or not.
-        let everything = Reader::new(oracle.geometry(), oracle.xcr0(), ComponentSet::EMPTY);
+        let everything = Reader::new(oracle.geometry(), oracle.xcr0());
         let everything = everything.with_mxcsr_mask(oracle.mxcsr_mask());
         for format in formats(&oracle) {
             let saved = oracle.through(&image, format, oracle.xcr0()).unwrap();
@@ -127,7 +127,7 @@ proptest! {
         let saved = rewritings.iter().map(|bytes| {
             let saved = oracle.try_through(bytes, oracle.loadable(), Format::Standard, oracle.xcr0()).unwrap();
             // What a CPU makes of XINUSE may follow from how it was loaded.
-            let reader = Reader::new(oracle.geometry(), oracle.xcr0(), ComponentSet::EMPTY);
+            let reader = Reader::new(oracle.geometry(), oracle.xcr0());
             let reader = reader.with_mxcsr_mask(oracle.mxcsr_mask());
             let layout = Layout::new(Format::Standard, oracle.xcr0(), oracle.geometry()).unwrap();
             written(&reader.read(saved.bytes()).unwrap(), &layout)
@@ -184,7 +184,7 @@ fn what_cannot_be_loaded_is_refused_before() {
     let mut bytes = [0; 640];
     bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     (bytes[519], bytes[576]) = (1 << 4, 1);
-    let image = Reader::new(&geometry, geometry.user(), ComponentSet::EMPTY).read(&bytes).unwrap();
+    let image = Reader::new(&geometry, geometry.user()).read(&bytes).unwrap();
     let components = ComponentSet::from(Component::new(60).unwrap());
     let refused = oracle.through(&image, Format::Standard, oracle.xcr0());
     assert_eq!(refused.map(|_| ()), Err(ThroughError::NotHere { components }));

@@ -86,7 +86,7 @@ fn pkru_is_what_xsave_saves() {
     unsafe { xsave(area.0.as_mut_ptr(), ComponentSet::from(Component::PKRU).bits()) };
     // SAFETY: OSPKE says that CR4.PKE is set.
     let pkru = unsafe { rdpkru() };
-    let reader = Reader::new(oracle.geometry(), oracle.xcr0(), ComponentSet::EMPTY);
+    let reader = Reader::new(oracle.geometry(), oracle.xcr0());
     let image = reader.read(&area.0).unwrap();
     let saved = image.component(Component::PKRU).map_or([0; 4], |bytes| *bytes.first_chunk().unwrap());
     assert_eq!(u32::from_le_bytes(saved), pkru);

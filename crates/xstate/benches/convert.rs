@@ -41,7 +41,7 @@ fn convert(c: &mut Criterion) {
     let cases = [("avx-512", &skylake, 0x2E7), ("amx", &sapphire_rapids, 0x6_02E7)];
     for (name, geometry, set) in cases {
         let set = ComponentSet::from_bits(set);
-        let reader = Reader::new(geometry, set, ComponentSet::EMPTY);
+        let reader = Reader::new(geometry, set);
         let layout = |format| Layout::new(format, set, geometry).unwrap_or_else(|error| unreachable!("{error}"));
         let (standard, compacted) = (layout(Format::Standard), layout(Format::Compacted));
         let from_standard = image(geometry, Format::Standard, set);

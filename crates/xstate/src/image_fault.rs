@@ -36,7 +36,7 @@ pub enum ImageFault {
     },
     /// MXCSR has bits that the CPU has not. Whether loading it faults follows from what is asked for; the strict reading refuses
     /// it wherever it is part of the image: in every standard one, and in a compacted one with SSE.
-    #[error("mxcsr {mxcsr:#x} has other bits than those of {mask:?}")]
+    #[error("mxcsr {mxcsr:#x} has bits beyond {:#x}, which are all that the cpu has", .mask.bits())]
     Mxcsr {
         /// The value.
         mxcsr: u32,

@@ -45,7 +45,7 @@ impl<'a> Image<'a> {
     ///     9 => [8, 0xA80, 0, 0],
     ///     _ => [0; 4],
     /// });
-    /// let reader = Reader::new(&geometry, ComponentSet::from_bits(0x207), ComponentSet::EMPTY);
+    /// let reader = Reader::new(&geometry, ComponentSet::from_bits(0x207));
     /// let mut bytes = [0; 0xA88];
     /// bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     /// let size_bytes = reader.read(&bytes)?.interface_size_bytes()?;

@@ -4,7 +4,12 @@
 //! with Linux 6.18 by its ioctl. It is neither the hardware's reading nor does it follow from it: KVM takes standard images
 //! in the host's own places only, and changes some of what it does not refuse.
 
-use crate::{Component, ComponentSet, Header, Image, MXCSR_INITIAL, MxcsrMask};
+use core::fmt;
+
+use crate::{Component, ComponentSet, Geometry, Header, Image, MXCSR_INITIAL, MxcsrMask};
+
+/// What KVM gives guests of in XCR0 at most (Linux 7.3, `KVM_SUPPORTED_XCR0`): neither APX nor LWP.
+const KVM_XCR0: ComponentSet = ComponentSet::from_bits(0x6_02FF);
 
 /// A vCPU of KVM, as far as KVM_SET_XSAVE looks at it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -17,6 +22,15 @@ pub struct KvmVcpu {
     pub xfd: ComponentSet,
     /// The bits of the host's MXCSR.
     pub mxcsr_mask: MxcsrMask,
+}
+
+impl KvmVcpu {
+    /// A vCPU whose guest was given everything that KVM gives on a host, and has not set IA32_XFD.
+    #[must_use]
+    pub fn with_everything(host: &Geometry, mxcsr_mask: MxcsrMask) -> Self {
+        let supported = host.user().intersection(KVM_XCR0);
+        Self { supported, buffer: supported, xfd: ComponentSet::EMPTY, mxcsr_mask }
+    }
 }
 
 /// Why KVM_SET_XSAVE answers EINVAL.
@@ -68,6 +82,21 @@ pub enum KvmQuirk {
         /// The value in the image.
         mxcsr: u32,
     },
+}
+
+impl fmt::Display for KvmQuirk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::XfdDropped { components } => write!(f, "{components} become initial: xfd disables them"),
+            Self::PkruKept => f.write_str("pkru is absent, and keeps the value that it has in the vcpu"),
+            Self::MxcsrIgnored { mxcsr } => {
+                write!(f, "mxcsr {mxcsr:#x} is ignored without sse and avx, and becomes 0x1f80")
+            }
+            Self::MxcsrLostAtEntry { mxcsr } => {
+                write!(f, "mxcsr {mxcsr:#x} is shown without sse, and may become 0x1f80 when the guest is entered")
+            }
+        }
+    }
 }
 
 /// What KVM_SET_XSAVE makes of an image; made by [`kvm_set_xsave`].

@@ -17,7 +17,7 @@ use crate::{ComponentSet, Format, Geometry, Header, Image, ImageFault, LEGACY_BY
 ///     2 => [256, 576, 0, 0],
 ///     _ => [0; 4],
 /// });
-/// let reader = Reader::new(&geometry, ComponentSet::from_bits(0x7), ComponentSet::EMPTY);
+/// let reader = Reader::new(&geometry, ComponentSet::from_bits(0x7));
 ///
 /// // AVX is there, and x87 and SSE are in their initial configuration.
 /// let mut bytes = [0; 832];
@@ -49,15 +49,18 @@ pub struct Reader<'g> {
 }
 
 impl<'g> Reader<'g> {
-    /// Reads images of a CPU with this geometry, which may hold the user components of `xcr0` and the supervisor components of
-    /// `xss`, on behalf of a CPU with the common bits of MXCSR and 48-bit addresses.
+    /// Reads images of a CPU with this geometry, which may hold the components of `allowed`, on behalf of a CPU with the common
+    /// bits of MXCSR and 48-bit addresses.
+    ///
+    /// `allowed` is what a guest may have in XCR0 and IA32_XSS together: the geometry tells which belongs to which. It is a
+    /// set and no value of the registers, because areas hold what no XCR0 can have: AMX's configuration without its data.
     ///
     /// A geometry from an untrusted source goes through [`Geometry::usable`] first: reading and writing are total without,
     /// but where components overlap, so do their bytes.
     #[must_use]
-    pub fn new(geometry: &'g Geometry, xcr0: ComponentSet, xss: ComponentSet) -> Self {
-        // A supervisor component has no place in a standard image, whoever asks for it.
-        let xcr0 = xcr0.minus(geometry.supervisor_of(xcr0));
+    pub fn new(geometry: &'g Geometry, allowed: ComponentSet) -> Self {
+        let xss = geometry.supervisor_of(allowed);
+        let xcr0 = allowed.minus(xss);
         let whole = |format, set: ComponentSet| {
             let row = |component| geometry.row(component).copied();
             usize::try_from(size_bytes(format, set.union(ComponentSet::LEGACY), row).ok()?).ok()
@@ -140,6 +143,11 @@ impl<'g> Reader<'g> {
         let lawful = image.present().minus(self.unlawful(&image));
         let image = image.restricted(lawful, self.mxcsr_mask);
         Ok(Sanitised { image, reader: self, bytes })
+    }
+
+    /// Returns what an image may hold.
+    pub(crate) const fn components(&self) -> ComponentSet {
+        self.xcr0.union(self.xss)
     }
 
     /// Returns what a header's image holds that it may.

@@ -92,7 +92,7 @@ impl Image<'_> {
     /// on_intel[0xA80] = 0x54;
     ///
     /// let everything = ComponentSet::from_bits(0x207);
-    /// let image = Reader::new(&intel, everything, ComponentSet::EMPTY).read(&on_intel)?;
+    /// let image = Reader::new(&intel, everything).read(&on_intel)?;
     /// let mut on_amd = [0; 0x988];
     /// let layout = Layout::new(Format::Standard, everything, &amd)?;
     /// assert_eq!(image.write(&layout, &mut on_amd)?, 0x988);
@@ -293,7 +293,7 @@ impl Writer<'_> {
 ///
 /// Components that are out of order are rare (APX, LWP), and those that overlap are a defect of the geometry.
 #[cold]
-fn check_overlaps(layout: &Layout<'_>, in_use: ComponentSet) -> Result<(), WriteError> {
+pub(crate) fn check_overlaps(layout: &Layout<'_>, in_use: ComponentSet) -> Result<(), WriteError> {
     let place = |component| Some((component, layout.range_bytes(component)?));
     for (component, one) in in_use.minus(ComponentSet::LEGACY).iter().filter_map(place) {
         let others = in_use.minus(ComponentSet::LEGACY).without(component);

@@ -69,7 +69,7 @@ proptest! {
         let sets = [xcr0, xss, set].map(ComponentSet::from_bits);
         let all = ComponentSet::from_bits(u64::MAX);
         for (xcr0, xss) in [(sets[0], sets[1]), (from.user(), from.supervisor()), (all, all)] {
-            let reader = Reader::new(&from, xcr0, xss).with_addresses(LinearAddresses::Bits57);
+            let reader = Reader::new(&from, xcr0 | xss).with_addresses(LinearAddresses::Bits57);
             let faults: Vec<ImageFault> = reader.faults(&bytes).collect();
             prop_assert!(faults.iter().all(|fault| !fault.to_string().is_empty()));
             prop_assert_eq!(reader.read(&bytes).is_ok(), faults.is_empty());
@@ -87,7 +87,7 @@ proptest! {
                         Ok(len) => {
                             prop_assert_eq!(len, layout.size_bytes().max(576) as usize);
                             prop_assert!(out[len..].iter().all(|byte| *byte == 0xA5));
-                            let reader = Reader::new(geometry, set, set).with_mxcsr_mask(MxcsrMask::from_field(u32::MAX)).with_addresses(LinearAddresses::Bits57);
+                            let reader = Reader::new(geometry, set).with_mxcsr_mask(MxcsrMask::from_field(u32::MAX)).with_addresses(LinearAddresses::Bits57);
                             let copy = reader.read(&out[..len]).unwrap();
                             prop_assert_eq!((copy.present(), copy.in_use(), copy.mxcsr()), (image.in_use(), image.in_use(), image.mxcsr()));
                         }

@@ -59,7 +59,7 @@ proptest! {
         // XRSTOR knows no supervisor state, and the reader for it none either.
         let xss = if is_xrstors { CET } else { ComponentSet::EMPTY };
         let geometry = machines::milan();
-        let reader = Reader::new(&geometry, AVX_PKRU, xss);
+        let reader = Reader::new(&geometry, AVX_PKRU | xss);
         let mut bytes = vec![0; 4096];
         bytes[24..28].copy_from_slice(&mxcsr.to_le_bytes());
         bytes[512..576].copy_from_slice(&header.to_bytes());
@@ -82,7 +82,7 @@ proptest! {
     #[test]
     fn sanitising_takes_exactly_what_has_no_fault_that_cannot_be_mended(header in headers(), seed: u64, mxcsr: u32) {
         let geometry = machines::milan();
-        let reader = Reader::new(&geometry, AVX_PKRU, CET);
+        let reader = Reader::new(&geometry, AVX_PKRU | CET);
         let mut bytes = vec![0; 1000 + (seed % 2000) as usize];
         Words::new(seed).fill(&mut bytes);
         bytes[24..28].copy_from_slice(&mxcsr.to_le_bytes());
@@ -105,7 +105,7 @@ proptest! {
     #[test]
     fn sanitising_a_lawful_image_changes_nothing(seed: u64, is_compacted: bool) {
         let (geometry, mut words) = (machines::sapphire_rapids(), Words::new(seed));
-        let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+        let reader = Reader::new(&geometry, geometry.components());
         let format = if is_compacted { Format::Compacted } else { Format::Standard };
         let set = words.subset(geometry.components());
         let bytes = random_image(&geometry, format, set, Style::Dirty, &mut words).unwrap();
@@ -167,7 +167,7 @@ fn image(xstate_bv: u64, xcomp_bv: u64) -> Vec<u8> {
 #[test]
 fn each_rule_for_images_has_a_name_of_its_own() {
     let geometry = machines::milan();
-    let reader = Reader::new(&geometry, AVX_PKRU, CET);
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
     let faults = |bytes: &[u8]| reader.faults(bytes).collect::<Vec<_>>();
     assert_eq!(faults(&[0; 575]), [ImageFault::NoHeader { len_bytes: 575 }]);
     assert_eq!(faults(&image(0x200, 0)), []);
@@ -191,7 +191,7 @@ fn each_rule_for_images_has_a_name_of_its_own() {
 #[test]
 fn the_width_of_addresses_and_the_bits_of_mxcsr_belong_to_the_reader() {
     let geometry = machines::milan();
-    let reader = Reader::new(&geometry, AVX_PKRU, CET);
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
     let mut bytes = image(0x800, 1 << 63 | 0x807);
     bytes[846] = 1;
     assert!(reader.read(&bytes).is_err());
@@ -209,7 +209,7 @@ fn an_image_shows_what_is_present_and_nothing_stale() {
     bytes[576] = 1;
     bytes[2432] = 4;
     bytes[160] = 9;
-    let image = Reader::new(&geometry, AVX_PKRU, CET).read(&bytes).unwrap();
+    let image = Reader::new(&geometry, AVX_PKRU | CET).read(&bytes).unwrap();
     assert_eq!((image.format(), image.present().bits()), (Format::Standard, 0x204));
     assert_eq!(image.component(Component::AVX).unwrap()[..2], [1, 0]);
     assert_eq!(image.component(Component::PKRU), Some(&[4, 0, 0, 0, 0, 0, 0, 0][..]));
@@ -220,7 +220,7 @@ fn an_image_shows_what_is_present_and_nothing_stale() {
 #[test]
 fn a_component_without_a_place_is_dropped_when_an_image_is_sanitised() {
     let geometry = machines::milan();
-    let reader = Reader::new(&geometry, AVX_PKRU, CET);
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
     let bytes = image(0x207, 1 << 63 | 0x7);
     let sanitised = reader.sanitise(&bytes).unwrap();
     assert!(sanitised.mended().eq([HeaderFault::NoPlace { components: Component::PKRU.into() }.into()]));
@@ -228,9 +228,9 @@ fn a_component_without_a_place_is_dropped_when_an_image_is_sanitised() {
 }
 
 #[test]
-fn a_supervisor_component_asked_for_in_xcr0_is_refused_in_a_standard_image() {
+fn a_supervisor_component_that_is_allowed_is_refused_in_a_standard_image() {
     let geometry = machines::milan();
-    let reader = Reader::new(&geometry, AVX_PKRU | CET, ComponentSet::EMPTY);
-    let refused = HeaderFault::NotEnabled { components: Component::CET_U.into() };
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
+    let refused = HeaderFault::Supervisor { components: Component::CET_U.into() };
     assert_eq!(reader.read(&image(0x800, 0)).map(|_| ()), Err(refused.into()));
 }

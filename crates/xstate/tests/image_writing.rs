@@ -19,7 +19,7 @@ fn geometries() -> [Geometry; 6] {
 }
 
 fn reader(geometry: &Geometry) -> Reader<'_> {
-    Reader::new(geometry, geometry.user(), geometry.supervisor()).with_mxcsr_mask(MxcsrMask::AMD)
+    Reader::new(geometry, geometry.components()).with_mxcsr_mask(MxcsrMask::AMD)
 }
 
 fn write(image: &Image<'_>, format: Format, set: ComponentSet, geometry: &Geometry) -> Vec<u8> {

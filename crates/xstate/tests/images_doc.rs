@@ -117,7 +117,7 @@ fn outcome(example: &Example) -> Outcome {
     let host = ComponentSet::from_bits(0x6_02E7);
     let vcpu = KvmVcpu { supported: host, buffer: host, xfd, mxcsr_mask: MxcsrMask::COMMON };
     Outcome {
-        strict: Reader::new(&geometry, guest, cet).read(&bytes[..example.len]).map(|_| ()).map_err(name),
+        strict: Reader::new(&geometry, guest | cet).read(&bytes[..example.len]).map(|_| ()).map_err(name),
         hardware: hardware_fault(&example.header, example.mxcsr, &Restore { requested, xfd, ..restore })
             .map(|fault| fault.vector()),
         kvm: kvm_set_xsave(&example.header, example.mxcsr, &vcpu)

@@ -14,7 +14,7 @@ proptest! {
     #[test]
     fn all_state_goes_through_an_interface(seed: u64, is_compacted: bool) {
         let (geometry, mut words) = (machines::sapphire_rapids(), Words::new(seed));
-        let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor()).with_mxcsr_mask(MxcsrMask::AMD);
+        let reader = Reader::new(&geometry, geometry.components()).with_mxcsr_mask(MxcsrMask::AMD);
         let format = if is_compacted { Format::Compacted } else { Format::Standard };
         let set = words.subset(geometry.components());
         let bytes = random_image(&geometry, format, set, Style::Dirty, &mut words).unwrap();
@@ -40,10 +40,10 @@ proptest! {
         let (intel, amd, mut words) = (machines::skylake(), machines::genoa(), Words::new(seed));
         let set = words.subset(amd.user());
         let bytes = random_image(&amd, Format::Standard, set, Style::Clean, &mut words).unwrap();
-        let image = Reader::new(&amd, amd.user(), ComponentSet::EMPTY).read(&bytes).unwrap();
+        let image = Reader::new(&amd, amd.user()).read(&bytes).unwrap();
         let mut out = vec![0; image.interface_size_bytes().unwrap() as usize];
         prop_assert_eq!(image.write_interface(&mut out), Ok(out.len()));
-        let copy = Reader::new(&intel, amd.user(), ComponentSet::EMPTY).read_interface(&out).unwrap();
+        let copy = Reader::new(&intel, amd.user()).read_interface(&out).unwrap();
         let layout = Layout::new(Format::Standard, amd.user(), &amd).unwrap();
         let (mut here, mut there) = (vec![0; 2440], vec![0; 2440]);
         prop_assert_eq!(image.write(&layout, &mut here), copy.write(&layout, &mut there));
@@ -54,7 +54,7 @@ proptest! {
 #[test]
 fn an_idle_guest_needs_the_legacy_region_and_the_header_alone() {
     let geometry = machines::sapphire_rapids();
-    let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+    let reader = Reader::new(&geometry, geometry.components());
     let mut bytes = vec![0; 11008];
     bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     let image = reader.read(&bytes).unwrap();
@@ -67,7 +67,7 @@ fn an_idle_guest_needs_the_legacy_region_and_the_header_alone() {
 #[test]
 fn growth_between_query_and_read_is_told_with_the_new_size() {
     let geometry = machines::sapphire_rapids();
-    let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+    let reader = Reader::new(&geometry, geometry.components());
     let mut bytes = vec![0; 11008];
     bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     let size_bytes = reader.read(&bytes).unwrap().interface_size_bytes().unwrap();
@@ -85,7 +85,7 @@ fn growth_between_query_and_read_is_told_with_the_new_size() {
 #[test]
 fn bytes_behind_a_compacted_image_are_refused_and_those_behind_a_standard_one_are_stale() {
     let geometry = machines::genoa();
-    let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+    let reader = Reader::new(&geometry, geometry.components());
     let mut bytes = vec![0; 4096];
     bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     assert!(reader.read_interface(&bytes).is_ok());
@@ -99,7 +99,7 @@ fn bytes_behind_a_compacted_image_are_refused_and_those_behind_a_standard_one_ar
 #[test]
 fn supervisor_state_goes_through_where_the_standard_format_would_lose_it() {
     let geometry = machines::genoa();
-    let reader = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+    let reader = Reader::new(&geometry, geometry.components());
     let mut bytes = vec![0; 616];
     bytes[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
     bytes[512..520].copy_from_slice(&0x1800u64.to_le_bytes());

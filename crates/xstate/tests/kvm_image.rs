@@ -94,7 +94,7 @@ fn a_component_beyond_the_vcpus_buffer_is_refused_even_where_the_host_has_it() {
 #[test]
 fn the_hosts_mask_is_told_and_not_kept() {
     let geometry = machines::genoa();
-    let reader = Reader::new(&geometry, geometry.user(), ComponentSet::EMPTY);
+    let reader = Reader::new(&geometry, geometry.user());
     let mut bytes = [0; 4096];
     bytes[24..28].copy_from_slice(&MXCSR_INITIAL.to_le_bytes());
     bytes[464] = 0xE7;

@@ -2,8 +2,9 @@
 
 use proptest::prelude::*;
 use selfsame_xstate::{
-    AccumulatedXcr0, Component, ComponentSet, Exception, Geometry, Readable, Xcr0, Xcr0Error, Xfd, XfdErr, XfdFault,
-    XfdWrites, Xgetbv, Xsetbv, XsetbvFault, Xss, XssFault, wrmsr_xfd, wrmsr_xfd_err, wrmsr_xss, xcr0_faults,
+    AccumulatedXcr0, Component, ComponentSet, Exception, Geometry, KvmXcrs, KvmXcrsRefusal, Readable, Xcr0, Xcr0Error,
+    Xfd, XfdErr, XfdFault, XfdWrites, Xgetbv, Xsetbv, XsetbvFault, Xss, XssFault, kvm_set_xcrs, wrmsr_xfd,
+    wrmsr_xfd_err, wrmsr_xss, xcr0_faults,
 };
 
 mod machines;
@@ -45,6 +46,26 @@ fn before_cpuid_is_set_only_xcr0_1_is_taken() {
     for value in 0..1 << 20 {
         assert_eq!(xsetbv(value, 0), if value == 1 { None } else { GP }, "{value:#x}");
     }
+}
+
+#[test]
+fn kvm_applies_the_first_entry_for_xcr0_and_ignores_all_others() {
+    let set_xcrs = |entries: &[(u32, u64)], flags| kvm_set_xcrs(&KvmXcrs { entries, flags }, Some(set(0xE7)));
+    let xcr0 = |entries: &[(u32, u64)]| set_xcrs(entries, 0).map(|xcr0| xcr0.map(Xcr0::bits));
+    assert_eq!(xcr0(&[]), Ok(None));
+    assert_eq!(xcr0(&[(1, 0), (7, u64::MAX)]), Ok(None));
+    assert_eq!(xcr0(&[(0, 3), (0, 7)]), Ok(Some(3)));
+    assert_eq!(xcr0(&[(0, 3), (0, 4)]), Ok(Some(3)));
+    assert_eq!(xcr0(&[(1, 4), (0, 0xE7)]), Ok(Some(0xE7)));
+    assert!(matches!(xcr0(&[(0, 4), (0, 3)]), Err(KvmXcrsRefusal::Value(_))));
+    assert_eq!(xcr0(&[(0, 7); 16]), Ok(Some(7)));
+    assert_eq!(xcr0(&[(0, 7); 17]), Err(KvmXcrsRefusal::TooMany { count: 17 }));
+    for bit in 0..32 {
+        let flags = 1 << bit;
+        assert_eq!(set_xcrs(&[(0, 7)], flags), Err(KvmXcrsRefusal::Flags { flags }));
+    }
+    let entries = KvmXcrs { entries: &[], flags: 0 };
+    assert_eq!(kvm_set_xcrs(&entries, None), Err(KvmXcrsRefusal::NoXsave));
 }
 
 /// KVM's xcr0_cpuid_test, for each set that a CPU of the Firecracker dumps supports.

@@ -1,0 +1,53 @@
+//! `xstate`: what hosts keep of a guest's registers, and what was saved of them.
+
+mod check;
+mod convert;
+mod drawing;
+mod host_page;
+mod image_file;
+mod image_page;
+mod readings;
+
+use selfsame_formats::ReadError;
+use selfsame_formats::saved::{self, SavedError};
+use selfsame_xstate::Format;
+
+use crate::Verdict;
+use crate::args::XstateShowArguments;
+use crate::document;
+use crate::host::Machine;
+use crate::problem::Problem;
+use crate::sources::Sources;
+use image_file::ImageFile;
+
+pub(crate) use check::run as check;
+pub(crate) use convert::run as convert;
+
+/// `xstate show`: a saved image, or else a dump or policy.
+pub(crate) fn show(arguments: &XstateShowArguments) -> Result<Verdict, Problem> {
+    let path = &arguments.file;
+    if path.is_dir() {
+        return Err(Problem::Directory { path: path.clone() });
+    }
+    let bytes = document::bytes_of(path)?;
+    if saved::detect(&bytes).is_some() {
+        return image_page::show(&ImageFile::of(path, bytes), arguments);
+    }
+    let document = document::of_bytes(path, &bytes, &Sources::default()).map_err(|problem| match problem {
+        // What is no text was meant as an image.
+        Problem::Dump { path, source: ReadError::Binary { .. } } => {
+            Problem::Saved { path, source: SavedError::Unknown }
+        }
+        problem => problem,
+    })?;
+    let machine = Machine::one_of(path, &document)?;
+    host_page::show(&machine, arguments.output)
+}
+
+/// As on the command line.
+const fn format_name(format: Format) -> &'static str {
+    match format {
+        Format::Standard => "standard",
+        Format::Compacted => "compacted",
+    }
+}

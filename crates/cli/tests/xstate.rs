@@ -1,0 +1,337 @@
+//! `selfsame xstate`: what is shown of hosts and images, and what becomes of images between hosts.
+#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
+
+mod command;
+#[path = "../../formats/tests/saved_files/mod.rs"]
+mod saved_files;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use command::{names, run, scratch};
+use insta::assert_snapshot;
+use saved_files::{core, hvm_context, hvm_xsave, layout_note, libxc, libxl, pv_xsave, record, thread, xl};
+
+/// A standard image with these components present, made by the bytes at some places.
+fn image(len: usize, xstate_bv: u64, bytes: &[(usize, u8)]) -> Vec<u8> {
+    let mut image = vec![0; len];
+    image[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
+    image[512..520].copy_from_slice(&xstate_bv.to_le_bytes());
+    for &(at, byte) in bytes {
+        image[at] = byte;
+    }
+    image
+}
+
+/// What KVM gives of an AMD guest whose XMM0, YMM0 and PKRU have values.
+fn kvm_blob() -> Vec<u8> {
+    let mut blob = image(4096, 0x206, &[(160, 0xAA), (576, 0xBB), (2432, 0x54)]);
+    blob[28..32].copy_from_slice(&0x2_FFFFu32.to_le_bytes());
+    blob[464..472].copy_from_slice(&0x207u64.to_le_bytes());
+    blob
+}
+
+/// A file of one test, as an argument.
+fn file(directory: &Path, name: &str, bytes: &[u8]) -> String {
+    let path = directory.join(name);
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A policy of a host, as an argument.
+fn policy(directory: &Path, host: &str, words: &str) -> String {
+    let path = directory.join("web.policy").to_str().unwrap().to_owned();
+    let ended = run(&["policy", "--from", host, words, "--name", "web", "-o", &path]);
+    assert_eq!(ended.status, 0, "{}", ended.stderr);
+    path
+}
+
+fn out(directory: &Path, name: &str) -> (PathBuf, String) {
+    let path = directory.join(name);
+    (path.clone(), path.to_str().unwrap().to_owned())
+}
+
+#[track_caller]
+fn shown(arguments: &[&str]) -> String {
+    let ended = run(&[&["xstate", "show"], arguments].concat());
+    assert_eq!((ended.status, &*ended.stderr), (0, ""));
+    ended.stdout
+}
+
+/// Asserts that a command ends with a status, says `message` on standard error, and writes nothing.
+#[track_caller]
+fn assert_ends(arguments: &[&str], status: i32, message: &str, written: &Path) {
+    let ended = run(arguments);
+    assert_eq!((ended.status, &*ended.stdout), (status, ""), "{}", ended.stderr);
+    assert!(ended.stderr.contains(message), "{}", ended.stderr);
+    assert!(!written.exists());
+}
+
+#[test]
+fn a_host_is_shown_with_its_components_configurations_and_layouts() {
+    assert_snapshot!("xstate_host", shown(&["pool/newest"]));
+    assert_snapshot!("xstate_host_json", shown(&["--json", "amd"]));
+    assert_eq!(shown(&["-q", "pool/old"]), "old: 3 components, xsave, 576 to 832 bytes a vCPU (standard 832)\n");
+}
+
+#[test]
+fn the_documentation_quotes_the_command() {
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/xstate.md");
+    let text = fs::read_to_string(FILE).unwrap();
+    assert!(text.contains(&shown(&["../../../../fixtures/pool/sapphire_rapids.capture"])));
+    let directory = scratch("xstate-documentation");
+    let blob = file(&directory, "blob", &kvm_blob());
+    assert!(text.contains(&shown(&[&blob])));
+    let mut bytes = kvm_blob();
+    bytes[560] = 1;
+    let image = file(&directory, "vcpu0", &bytes);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let ended = run(&["xstate", "check", &image, "--policy", &web, "--host", "pool/old"]);
+    assert!(text.contains(&ended.stdout), "{}", ended.stdout);
+}
+
+#[test]
+fn a_policy_is_shown_with_what_its_guests_need() {
+    let directory = scratch("xstate-policy");
+    let without_amx = policy(&directory, "pool/newest", "cpuid=no-amx-tile");
+    let document = run(&["xstate", "show", "--json", &without_amx]).json();
+    assert_eq!(document["area"]["max_bytes"], 2440, "no bytes of AMX");
+    assert_eq!(document["configurations"]["guest_user"]["max"], "0x2e7");
+    assert_eq!(document["source"], "policy");
+}
+
+#[test]
+fn images_are_shown_with_what_is_in_use_and_who_loads_them() {
+    let directory = scratch("xstate-images");
+    let blob = file(&directory, "blob", &kvm_blob());
+    assert_snapshot!("xstate_image", shown(&[&blob]));
+    assert_snapshot!("xstate_image_json", shown(&["--json", &blob]));
+    let line = "blob: standard, 4096 bytes, sse|avx|pkru in use: accepted\n";
+    assert_eq!(shown(&["-q", &blob]), line);
+
+    // A thread whose SSE is initial, and one with everything wrong that a header can have.
+    let mut broken = image(2440, 0x8000_0000_0000_1A0F, &[(520, 1), (528, 1), (560, 1), (27, 0xFF)]);
+    broken[464..472].copy_from_slice(&0x207u64.to_le_bytes());
+    let layout = layout_note(&[[2, 256, 576], [9, 8, 2432]]);
+    let dump = core(&[thread(100, &image(2440, 0x3, &[(0, 0x7F), (1, 0x03)])), thread(101, &broken), layout]);
+    let dump = file(&directory, "core", &dump);
+    assert_snapshot!("xstate_core", shown(&[&dump]));
+    assert_eq!(
+        shown(&["-q", &dump, "--vcpu", "100"]),
+        "core, thread 100: standard, 2440 bytes, none in use: accepted\n"
+    );
+}
+
+#[test]
+fn every_defect_of_an_image_has_its_name_in_json() {
+    let directory = scratch("xstate-defects");
+    let broken = image(2440, 0x8000_0000_0000_040F, &[(520, 1), (528, 1), (560, 1), (27, 0xFF)]);
+    let broken = file(&directory, "broken", &broken);
+    let document = run(&["xstate", "show", "--json", &broken, "--from-host", "amd"]).json();
+    let readings = &document["images"][0]["readings"];
+    assert_eq!(names(readings, "reader"), ["strict", "xrstor", "kvm"]);
+    let all = ["ReservedBit", "NotEnabled", "CompactionBits", "Reserved", "ReservedTail", "Mxcsr"];
+    assert_eq!(names(&readings[0]["faults"], "name"), all);
+    assert_eq!(names(&readings[1]["faults"], "name"), ["NotEnabled"]);
+    assert_eq!(names(&readings[2]["faults"], "name"), ["Unsupported"]);
+}
+
+#[test]
+fn vcpus_of_saved_xen_guests_are_shown_with_their_registers() {
+    let directory = scratch("xstate-xen");
+    let images = [image(832, 0x7, &[(0, 0x7F), (1, 0x03), (700, 9)]), image(832, 0, &[])];
+    let context = hvm_context(&[hvm_xsave(0, 7, 7, &images[0]), hvm_xsave(1, 1, 7, &images[1])]);
+    let hvm = file(&directory, "hvm", &context);
+    let saved = file(&directory, "saved", &xl(b"{}", &libxl(&libxc(3, 2, &[record(9, &context)]))));
+    let pv = libxc(3, 1, &[pv_xsave(0, 7, 7, &images[0]), pv_xsave(1, 1, 7, &images[1])]);
+    let pv = file(&directory, "pv", &pv);
+    assert_snapshot!("xstate_xen", shown(&[&saved, "--vcpu", "0"]));
+    for path in [&hvm, &saved, &pv] {
+        let document = run(&["xstate", "show", "--json", path]).json();
+        let of = |index: usize, member: &str| document["images"][index][member].clone();
+        assert_eq!((of(0, "number"), of(1, "number")), (0.into(), 1.into()));
+        assert_eq!((of(1, "xcr0"), of(1, "accumulated_xcr0")), ("0x1".into(), "0x7".into()));
+    }
+}
+
+#[test]
+fn a_converted_image_lies_in_the_other_hosts_places_and_comes_back_unchanged() {
+    let directory = scratch("xstate-convert");
+    let blob = file(&directory, "blob", &kvm_blob());
+    let convert = |from: &str, arguments: &[&str], to: &str| {
+        let (path, to) = out(&directory, to);
+        let ended = run(&[&["xstate", "convert", from, "-o", &to], arguments].concat());
+        assert_eq!((ended.status, &*ended.stderr), (0, ""));
+        (fs::read(path).unwrap(), to, ended.stdout)
+    };
+    let (amd, amd_file, _) = convert(&blob, &["--to", "standard", "--from-host", "amd"], "amd");
+    let (intel, intel_file, said) = convert(&blob, &["--to", "standard", "--host", "pool/new"], "intel");
+    assert!(said.ends_with("intel: standard as on new, 2696 bytes, sse|avx|pkru in use\n"), "{said}");
+    let at = |bytes: &[u8], places: [usize; 3]| places.map(|place| bytes[place]);
+    assert_eq!((amd.len(), at(&amd, [160, 576, 2432])), (2440, [0xAA, 0xBB, 0x54]));
+    assert_eq!((intel.len(), at(&intel, [160, 576, 2688])), (2696, [0xAA, 0xBB, 0x54]));
+    let (compacted, compacted_file, _) =
+        convert(&intel_file, &["--to", "compacted", "--from-host", "pool/new"], "compacted");
+    assert_eq!((compacted.len(), at(&compacted, [160, 576, 832])), (840, [0xAA, 0xBB, 0x54]));
+    let (back, ..) = convert(&compacted_file, &["--to", "standard", "--host", "amd"], "back");
+    assert_eq!(back, amd);
+    let (again, ..) = convert(&amd_file, &["--to", "standard", "--from-host", "amd"], "again");
+    assert_eq!(again, amd);
+}
+
+#[test]
+fn what_does_not_fit_is_named_and_nothing_is_written() {
+    let directory = scratch("xstate-misfit");
+    let (written, to) = out(&directory, "out");
+    let convert = |image: &[u8], arguments: &[&str], message: &str| {
+        let file = file(&directory, "image", image);
+        assert_ends(&[&["xstate", "convert", &*file, "-o", &to], arguments].concat(), 1, message, &written);
+    };
+    let blob = kvm_blob();
+    convert(
+        &blob,
+        &["--to", "standard", "--host", "pool/old"],
+        "pkru are in use, and the layout has no place for them",
+    );
+    let mut mxcsr = blob.clone();
+    mxcsr[26] = 2;
+    convert(&mxcsr, &["--to", "standard", "--host", "pool/new"], "mxcsr 0x21f80 has bits beyond 0xffff");
+    let mut broken = blob;
+    (broken[520], broken[560]) = (1, 1);
+    convert(
+        &broken,
+        &["--to", "compacted"],
+        "xcomp_bv is 0x1 in a standard image; bytes 24 to 63 of the header are not zero",
+    );
+    // Shadow stacks have no place in a standard image.
+    let mut cet = image(600, 0x800, &[(576, 1)]);
+    cet[520..528].copy_from_slice(&(1u64 << 63 | 0x803).to_le_bytes());
+    convert(&cet, &["--to", "standard"], "cet-u are in use, and the layout has no place for them");
+}
+
+#[test]
+fn unusable_images_are_told_apart_from_refused_ones() {
+    let directory = scratch("xstate-unusable");
+    let (written, to) = out(&directory, "out");
+    let convert = |path: &str, message: &str| {
+        assert_ends(&["xstate", "convert", path, "--to", "compacted", "-o", &to], 2, message, &written);
+    };
+    convert("nowhere", "nowhere: cannot be read: no such file or directory");
+    convert("pool", "pool: a directory; give one file");
+    convert("amd", "amd: no extended state of a known format");
+    convert(&file(&directory, "short", &[0; 575]), "short: no extended state of a known format");
+    let two = core(&[thread(5, &image(832, 3, &[])), thread(6, &image(832, 3, &[]))]);
+    convert(&file(&directory, "cut", &two[..1000]), "cut: no readable ELF file");
+    let two = file(&directory, "two", &two);
+    convert(&two, "has the state of 2 threads: say with --vcpu which one (5, 6)");
+    let ended = run(&["xstate", "convert", &two, "--vcpu", "7", "--to", "compacted", "-o", &to]);
+    assert_eq!(ended.status, 2);
+    assert!(ended.stderr.contains("has no state of thread 7, but of 5, 6"), "{}", ended.stderr);
+    let unmarked = file(&directory, "unmarked", &image(4096, 0x200, &[]));
+    convert(&unmarked, "does not say whose CPU saved it: give that host's dump with --from-host");
+    let ended = run(&["xstate", "show", directory.join("short").to_str().unwrap()]);
+    assert_eq!(ended.status, 2);
+    assert!(ended.stderr.contains("short: no extended state of a known format"), "{}", ended.stderr);
+    let ended = run(&["xstate", "show", "bad/notes"]);
+    assert_eq!(ended.status, 2);
+    assert!(ended.stderr.contains("no row of a known format"), "{}", ended.stderr);
+}
+
+#[test]
+fn neither_inputs_nor_captures_and_policies_are_written_over() {
+    let directory = scratch("xstate-over");
+    let image = file(&directory, "blob", &kvm_blob());
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let host = directory.join("amd").to_str().unwrap().to_owned();
+    fs::copy(command::fixtures().join("amd"), &host).unwrap();
+    for (to, message) in [(&image, "is an input"), (&host, "is an input"), (&web, "is a dump or a policy")] {
+        let before = fs::read(to).unwrap();
+        let ended = run(&["xstate", "convert", &image, "--to", "standard", "--host", &host, "-o", to]);
+        assert_eq!(ended.status, 2);
+        assert!(ended.stderr.contains(message), "{}", ended.stderr);
+        assert_eq!(&fs::read(to).unwrap(), &before);
+    }
+    let ended = run(&["xstate", "check", &image, "--policy", &web, "--sanitise", "-o", "-"]);
+    assert_eq!((ended.status, &*ended.stdout), (2, ""));
+}
+
+#[test]
+fn a_guest_is_told_every_reason_why_it_cannot_load_an_image() {
+    let directory = scratch("xstate-check");
+    let mut bytes = kvm_blob();
+    bytes[560] = 1;
+    let image = file(&directory, "vcpu0", &bytes);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let check = ["xstate", "check", &*image, "--policy", &web, "--host", "pool/old"];
+    let ended = run(&check);
+    assert_eq!((ended.status, &*ended.stderr), (1, ""));
+    assert_snapshot!("xstate_check", ended.stdout);
+    assert_snapshot!("xstate_check_json", run(&[&check[..], &["--json"]].concat()).stdout);
+    assert_eq!(run(&[&check[..], &["-q"]].concat()).stdout, "refused: 2 reasons\n");
+
+    let sound = file(&directory, "sound", &kvm_blob());
+    let all = policy(&directory, "amd", "cpuid=no-avx2");
+    let ended = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/new", "-q"]);
+    assert_eq!((ended.status, &*ended.stdout), (0, "accepted\n"));
+    let findings = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/new", "--json"]).json();
+    assert_eq!(
+        (&findings["findings"][1]["what"], &findings["findings"][1]["severity"]),
+        (&"pkru".into(), &"warning".into())
+    );
+    let ended = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/old"]);
+    assert_eq!(ended.status, 1);
+    assert!(ended.stdout.contains("the policy has pkru, which this host cannot keep"), "{}", ended.stdout);
+    assert_eq!(run(&["xstate", "check", &sound, "--policy", "amd"]).status, 2);
+}
+
+#[test]
+fn several_states_are_answered_for_each() {
+    let directory = scratch("xstate-several");
+    let layout = layout_note(&[[2, 256, 576], [9, 8, 2432]]);
+    let images = [image(2440, 0x7, &[]), image(2440, 0x200, &[(2432, 1)])];
+    let dump = core(&[thread(5, &images[0]), thread(6, &images[1]), layout]);
+    let dump = file(&directory, "core", &dump);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let ended = run(&["xstate", "check", &dump, "--policy", &web, "--json"]);
+    assert_eq!(ended.status, 1);
+    let document = ended.json();
+    assert_eq!([0, 1].map(|index: usize| document[index]["accepted"].as_bool()), [Some(true), Some(false)]);
+    let line = run(&["xstate", "check", &dump, "--policy", &web, "-q"]).stdout;
+    assert_eq!(line, "refused: thread 6 (1 reason)\n");
+    assert_eq!(run(&["xstate", "check", &dump, "--policy", &web, "-q", "--vcpu", "5"]).stdout, "accepted\n");
+}
+
+#[test]
+fn what_a_xen_guest_once_enabled_beyond_its_policy_is_told() {
+    let directory = scratch("xstate-accumulated");
+    let context = hvm_context(&[hvm_xsave(0, 7, 0x207, &image(2440, 0x7, &[]))]);
+    let context = file(&directory, "hvm", &context);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let ended = run(&["xstate", "check", &context, "--policy", &web]);
+    assert_eq!(ended.status, 0);
+    assert!(ended.stdout.contains("pkru: was once enabled in the guest's xcr0"), "{}", ended.stdout);
+}
+
+#[test]
+fn the_nearest_image_is_written_on_request_and_can_be_loaded() {
+    let directory = scratch("xstate-sanitise");
+    let mut bytes = kvm_blob();
+    (bytes[560], bytes[27]) = (1, 0x80);
+    let broken = file(&directory, "broken", &bytes);
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let (written, to) = out(&directory, "mended");
+    let ended = run(&["xstate", "check", &broken, "--policy", &web, "--sanitise", "-o", &to, "-q"]);
+    assert_eq!((ended.status, &*ended.stdout), (1, "refused: 3 reasons\n"));
+    assert!(ended.stderr.contains("3 faults mended, sse|avx in use"), "{}", ended.stderr);
+    let ended = run(&["xstate", "check", &to, "--policy", &web, "-q"]);
+    assert_eq!((ended.status, &*ended.stdout), (0, "accepted\n"));
+    let mended = fs::read(&written).unwrap();
+    assert_eq!(([mended[160], mended[576]], &mended[24..28]), ([0xAA, 0xBB], &0x1F80u32.to_le_bytes()[..]));
+
+    fs::remove_file(&written).unwrap();
+    let short = file(&directory, "short", &kvm_blob()[..700]);
+    let ended = run(&["xstate", "check", &short, "--policy", &web, "--sanitise", "-o", &to, "-q"]);
+    assert_eq!(ended.status, 1);
+    assert!(ended.stderr.contains("mended: not written: 700 bytes are fewer"), "{}", ended.stderr);
+    assert!(!written.exists());
+}
