@@ -114,7 +114,7 @@ pub(crate) fn is_lawful(component: Component, words: [u64; 3]) -> bool {
     for (place, word) in rest.as_chunks_mut().0.iter_mut().zip(words) {
         *place = word.to_le_bytes();
     }
-    Reader::new(&cet_geometry(), ComponentSet::LEGACY, set).read(&bytes).is_ok()
+    Reader::new(&cet_geometry(), ComponentSet::LEGACY | set).read(&bytes).is_ok()
 }
 
 /// A CPU that has CET, and nothing else.

@@ -39,7 +39,7 @@ impl<'m> Form<'m> {
         if !Area::has_room_for(&layout) {
             return Err(FormError::TooLarge { bytes: layout.size_bytes() });
         }
-        let reader = Reader::new(&machine.geometry, machine.xcr0, machine.xss)
+        let reader = Reader::new(&machine.geometry, machine.xcr0 | machine.xss)
             .with_mxcsr_mask(machine.mxcsr_mask)
             .with_addresses(machine.addresses);
         Ok(Self { machine, layout, reader, left_out: all.minus(used) })
