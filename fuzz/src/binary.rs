@@ -5,7 +5,7 @@ use selfsame_cpuid::{Frozen, Kind, LEAF_ENTRY_BYTES, Stored};
 use crate::{Target, seeds};
 
 /// The target.
-pub const TARGET: Target = Target { name: "binary", run, seeds, words: &["\u{ff}"], max_len_bytes: 2048 };
+pub const TARGET: Target = Target { name: "binary", run, seeds, words: &["\0\0\0\0"], max_len_bytes: 2048 };
 
 /// Reads as many leaves as the first byte says, then MSRs: what is taken is the one form of what it says.
 pub fn run(bytes: &[u8]) {

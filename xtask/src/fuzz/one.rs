@@ -66,7 +66,10 @@ impl Run {
             Budget::Executions(count) => format!("-runs={count}"),
         });
         command.arg(format!("-max_len={}", target.max_len_bytes));
-        command.arg(format!("-dict={}", words.display()));
+        // An empty dictionary is refused.
+        if !target.words.is_empty() {
+            command.arg(format!("-dict={}", words.display()));
+        }
         command.arg(format!("-artifact_prefix={}/", broken.display()));
         command.arg(format!("-rss_limit_mb={MEMORY_LIMIT_MIB}"));
         command.arg(format!("-timeout={INPUT_LIMIT_SECONDS}"));
