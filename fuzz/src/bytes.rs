@@ -9,6 +9,11 @@ impl<'a> Bytes<'a> {
         Self(input)
     }
 
+    /// Whether it has ended.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// What no number was taken from.
     pub(crate) const fn rest(self) -> &'a [u8] {
         self.0

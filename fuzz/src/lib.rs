@@ -1,4 +1,4 @@
-//! What is fuzzed: a [`Target`] for each parser that meets untrusted bytes.
+//! What is fuzzed: a [`Target`] for each parser that meets untrusted bytes, and for what is made of what they take.
 //!
 //! A target is a function that panics where a law is broken, with the inputs to begin from. Two programs call it: libFuzzer,
 //! by the binaries of `libfuzzer/` (a workspace of their own, because it needs a nightly compiler), and a test on the stable
@@ -22,6 +22,7 @@ pub mod cpu_map;
 pub mod cpuid_r;
 pub mod cpuinfo;
 pub mod geometry;
+pub mod host;
 pub mod image;
 pub mod image_conversion;
 pub mod image_interface;
@@ -55,8 +56,8 @@ pub struct Target {
     pub max_len_bytes: usize,
 }
 
-/// Every target.
-pub const TARGETS: [&Target; 24] = [
+/// Every target; those of the formats of dumps come first.
+pub const TARGETS: [&Target; 25] = [
     &capture::TARGET,
     &instlatx64::TARGET,
     &cpuid_r::TARGET,
@@ -77,6 +78,7 @@ pub const TARGETS: [&Target; 24] = [
     &topology::TARGET,
     &trims::TARGET,
     &place::TARGET,
+    &host::TARGET,
     &geometry::TARGET,
     &image::TARGET,
     &image_conversion::TARGET,

@@ -62,11 +62,12 @@ fn seeds() -> Vec<Vec<u8>> {
         alone.iter().step_by(4).map(document).collect()
     };
     let domains = around("<domain type='kvm'><name>guest</name>", "</domain>");
+    let hosts = around("<capabilities><host>", "</host></capabilities>");
     let pools = around("<hosts><cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor></cpu>", "</hosts>");
     let offers = "<domainCapabilities><arch>x86_64</arch><cpu><mode name='host-model' supported='yes'>\
                   <model>EPYC</model><vendor>AMD</vendor><feature policy='require' name='x2apic'/>\
                   </mode></cpu></domainCapabilities>";
-    alone.iter().cloned().chain(domains).chain(pools).chain([offers.into()]).collect()
+    alone.iter().cloned().chain(domains).chain(hosts).chain(pools).chain([offers.into()]).collect()
 }
 
 /// `<cpu>` elements that the project writes.

@@ -63,8 +63,9 @@ impl<'w> Fuzzers<'w> {
     /// When they do not build or run, or a target breaks.
     pub(crate) fn run(&self, targets: &[&'static Target], budget: Budget) -> Result<(), FuzzError> {
         let binaries = self.folder.join("build");
-        // What has no unsafe code needs no sanitizer; checks of overflow and assertions are on.
-        let args = ["build", "--fuzz-dir", PACKAGE, "--sanitizer", "none", "--target-dir"];
+        // What has no unsafe code needs no sanitizer; checks of overflow and assertions are on. Tracing comparisons finds
+        // nothing more here, where seeds and words are given, and takes two thirds of the time.
+        let args = ["build", "--fuzz-dir", PACKAGE, "--sanitizer", "none", "--no-trace-compares", "--target-dir"];
         self.tools.cargo_fuzz(self.workspace).args(args).arg(&binaries).run(&[])?;
         let binaries = binaries.join(&self.tools.host).join("release");
 

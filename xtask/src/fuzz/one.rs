@@ -133,7 +133,7 @@ impl Run {
     }
 }
 
-/// The number in `#1024	NEW    cov: ...` and in the final statistics.
+/// The number after `#` in its lines of progress, and that of the final statistics.
 fn executions_in(line: &str) -> Option<u64> {
     let count = match line.strip_prefix("stat::number_of_executed_units:") {
         Some(rest) => rest.trim(),
