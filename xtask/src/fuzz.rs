@@ -74,16 +74,10 @@ impl<'w> Fuzzers<'w> {
         for target in targets {
             let run = Run::of(target, &binaries, &self.folder, budget)?;
             if let Some(input) = &run.broken_by {
-                let program = binaries.join(target.name);
                 let shown = |path: &Path| self.workspace.as_seen_from_root(path).display().to_string();
-                anstream::println!(
-                    "{}\n{RED}{} breaks{RED:#} again by {} {}",
-                    run.last_words,
-                    target.name,
-                    shown(&program),
-                    shown(input)
-                );
-                broken.push(format!("{} by {}", target.name, shown(input)));
+                let (name, program, input) = (target.name, shown(&binaries.join(target.name)), shown(input));
+                anstream::println!("{}\n{RED}{name} breaks{RED:#}; again by `{program} {input}`", run.last_words);
+                broken.push(format!("{name} by {input}"));
             }
             runs.push(run);
         }

@@ -90,10 +90,10 @@ impl Run {
         let start = Instant::now();
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(not_started)?;
         let mut executions = 0;
-        let mut broken_by = None;
+        let mut saved = None;
         let mut last_words = VecDeque::new();
-        for line in child.stderr.take().into_iter().flat_map(|log| BufReader::new(log).lines()) {
-            let line = line.map_err(not_started)?;
+        for line in child.stderr.take().into_iter().flat_map(|log| BufReader::new(log).split(b'\n')) {
+            let line = String::from_utf8_lossy(&line.map_err(not_started)?).into_owned();
             if let Some(count) = executions_in(&line) {
                 executions = count;
                 phase.reach(match budget {
@@ -102,7 +102,7 @@ impl Run {
                 });
             }
             if let Some((_, path)) = line.split_once("Test unit written to ") {
-                broken_by = Some(PathBuf::from(path));
+                saved = Some(PathBuf::from(path));
             }
             last_words.push_back(line);
             if last_words.len() > LAST_LINES {
@@ -110,21 +110,12 @@ impl Run {
             }
         }
         let status = child.wait().map_err(not_started)?;
-        // It may have died before it could save anything.
-        if !status.success() && broken_by.is_none() {
-            broken_by = Some(corpus.to_owned());
-        }
+        // It may have died before it could save anything; what is slow is saved, too, and breaks nothing.
+        let broken_by = (!status.success()).then(|| saved.unwrap_or_else(|| corpus.to_owned()));
         phase.done();
         let inputs = fs::read_dir(corpus).map_or(0, Iterator::count);
         let last_words = Vec::from(last_words).join("\n");
-        Ok(Self {
-            name,
-            executions,
-            inputs,
-            took: start.elapsed(),
-            broken_by: broken_by.filter(|_| !status.success()),
-            last_words,
-        })
+        Ok(Self { name, executions, inputs, took: start.elapsed(), broken_by, last_words })
     }
 
     /// How fast it went.
