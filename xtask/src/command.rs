@@ -26,9 +26,10 @@ pub(crate) enum CommandError {
 }
 
 impl Invocation {
-    /// A program found on PATH.
-    pub(crate) fn new(workspace: &Workspace, name: &str) -> Self {
-        Self::with_program(workspace, name, OsStr::new(name))
+    /// A program, by its path or found on PATH.
+    pub(crate) fn new(workspace: &Workspace, program: impl AsRef<OsStr>) -> Self {
+        let program = program.as_ref();
+        Self::with_program(workspace, &program.to_string_lossy(), program)
     }
 
     /// The cargo that started this program.
@@ -55,6 +56,12 @@ impl Invocation {
     /// Adds arguments.
     pub(crate) fn args(mut self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Self {
         self.command.args(args);
+        self
+    }
+
+    /// Takes a variable out of the environment, one that a user's shell has not either.
+    pub(crate) fn without_variable(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
         self
     }
 

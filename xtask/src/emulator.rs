@@ -29,7 +29,6 @@ mod claims;
 mod install;
 mod machine;
 mod packages;
-mod phase;
 mod program;
 mod qemu;
 mod run_error;

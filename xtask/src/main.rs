@@ -12,9 +12,11 @@ mod capture_models;
 mod command;
 mod component;
 mod emulator;
+mod fuzz;
 mod image;
 mod link_check;
 mod mutants;
+mod phase;
 mod report;
 mod step;
 mod tier;
@@ -27,10 +29,12 @@ use std::time::Instant;
 use anstyle::Style;
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
+use selfsame_fuzz::{TARGETS, Target};
 
 use crate::boot::{CpuWords, SCENARIOS};
 use crate::capture_models::{CaptureModelsError, Payload, ROWS, Row};
 use crate::emulator::Emulators;
+use crate::fuzz::{Budget, Fuzzers};
 use crate::report::{Entry, Outcome, RED, Report, YELLOW, duration_text};
 use crate::step::{NotPassed, STEPS, Step, Surroundings};
 use crate::tier::Tier;
@@ -58,6 +62,36 @@ enum Task {
     Boot(BootArgs),
     /// Boots the capture payload on CPU models of Bochs, and writes what it captures
     CaptureModels(CaptureModelsArgs),
+    /// Fuzzes the parsers with libFuzzer, each for a minute
+    ///
+    /// It needs a nightly compiler beside this one. cargo-fuzz is installed below the target folder when it is not on
+    /// PATH. What a run finds of new inputs is kept there, too, and the next run begins from it.
+    Fuzz(FuzzArgs),
+}
+
+#[derive(Args)]
+struct FuzzArgs {
+    /// Fuzzes only this target; may be given more than once
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(TARGETS.iter().map(|target| target.name)))]
+    target: Vec<String>,
+    /// How long to run each target
+    #[arg(long, value_name = "N", default_value_t = 60, conflicts_with = "executions")]
+    seconds: u64,
+    /// How many inputs to give to each target, however long that takes
+    #[arg(long, value_name = "N")]
+    executions: Option<u64>,
+}
+
+impl FuzzArgs {
+    fn targets(&self) -> Vec<&'static Target> {
+        let is_asked_for =
+            |target: &&Target| self.target.is_empty() || self.target.iter().any(|name| name == target.name);
+        TARGETS.into_iter().filter(is_asked_for).collect()
+    }
+
+    fn budget(&self) -> Budget {
+        self.executions.map_or(Budget::Seconds(self.seconds), Budget::Executions)
+    }
 }
 
 #[derive(Args)]
@@ -85,7 +119,7 @@ struct TestArgs {
     /// Also runs the tests that need an emulator
     #[arg(long)]
     emulators: bool,
-    /// Also runs the fuzzers for a short while
+    /// Also runs the fuzzers, each for a minute
     #[arg(long)]
     fuzz: bool,
     /// Also runs the tests against other projects' tools
@@ -154,6 +188,13 @@ fn main() -> ExitCode {
                 false
             }
         },
+        Task::Fuzz(args) => match fuzz(&workspace, &args) {
+            Ok(()) => true,
+            Err(error) => {
+                anstream::eprintln!("{RED}error{RED:#}: {error}");
+                false
+            }
+        },
     };
     if has_succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -202,6 +243,12 @@ fn capture_models(workspace: &Workspace, args: &CaptureModelsArgs) -> Result<(),
     let payload = Payload::build(workspace).map_err(told)?;
     let folder = args.into.clone().unwrap_or_else(|| capture_models::fixtures(workspace));
     capture_models::write(&payload, bochs, &rows, &folder).map_err(told)
+}
+
+/// Fuzzes the targets that `args` asks for.
+fn fuzz(workspace: &Workspace, args: &FuzzArgs) -> Result<(), String> {
+    let fuzzers = Fuzzers::provide(workspace).map_err(|missing| missing.to_string())?;
+    fuzzers.run(&args.targets(), args.budget()).map_err(|error| error.to_string())
 }
 
 fn how_to_ask(tier: Tier) -> String {

@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use selfsame_fuzz::TARGETS;
 use thiserror::Error;
 
 use crate::bare;
@@ -11,6 +12,7 @@ use crate::capture_models::{self, CaptureModelsError, Payload};
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
 use crate::emulator::{ClaimsError, Emulators, Missing};
+use crate::fuzz::{Budget, FuzzError, Fuzzers, MissingTool};
 use crate::link_check::{self, LinkCheckError};
 use crate::mutants::{self, MutantsError};
 use crate::tier::Tier;
@@ -30,6 +32,7 @@ pub(crate) struct Step {
 enum Work {
     Cargo(CargoStep),
     LinkCheck,
+    Fuzz,
     Mutants,
     Emulators(fn(&Workspace, &Emulators) -> Result<(), NotPassed>),
 }
@@ -81,6 +84,8 @@ pub(crate) enum StepError {
     #[error(transparent)]
     CaptureModels(#[from] CaptureModelsError),
     #[error(transparent)]
+    Fuzz(#[from] FuzzError),
+    #[error(transparent)]
     Mutants(#[from] MutantsError),
     #[error(transparent)]
     Base(#[from] BaseError),
@@ -96,6 +101,12 @@ impl<E: Into<StepError>> From<E> for NotPassed {
 
 impl From<&Missing> for NotPassed {
     fn from(missing: &Missing) -> Self {
+        Self::Skipped(missing.to_string())
+    }
+}
+
+impl From<MissingTool> for NotPassed {
+    fn from(missing: MissingTool) -> Self {
         Self::Skipped(missing.to_string())
     }
 }
@@ -239,6 +250,12 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        word: "fuzz",
+        claim: "every parser takes whatever libFuzzer thinks up in a minute",
+        tier: Some(Tier::Fuzz),
+        work: Work::Fuzz,
+    },
+    Step {
         word: "mutants",
         claim: "no protection of the context switch can go unnoticed",
         tier: Some(Tier::Mutants),
@@ -255,6 +272,7 @@ impl Step {
         match &self.work {
             Work::Cargo(step) => Ok(step.run(surroundings.workspace)?),
             Work::LinkCheck => Ok(link_check::run(surroundings.workspace)?),
+            Work::Fuzz => Ok(Fuzzers::provide(surroundings.workspace)?.run(&TARGETS, Budget::Seconds(60))?),
             Work::Mutants => Ok(mutants::run(surroundings.workspace)?),
             Work::Emulators(run) => run(surroundings.workspace, surroundings.emulators()),
         }

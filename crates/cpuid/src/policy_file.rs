@@ -33,7 +33,7 @@ pub struct PolicyFile<'a> {
 }
 
 impl<'a> PolicyFile<'a> {
-    /// Reads a policy file, strictly: rows ascend, each once, and the last line agrees with those above it. Equal
+    /// Reads a policy file, strictly: lines come in their order, each once, and the last agrees with those above it. Equal
     /// policies of one name have equal files.
     ///
     /// # Errors
@@ -131,9 +131,14 @@ struct Reader<'a> {
 
 const NOT_ZERO: &str = "a value that is not zero: what is absent is zero";
 
-/// Where a row stands in the order of a file.
+/// Where a line stands in the order of a file.
 #[derive(Clone, Copy, Eq, PartialEq, Ord, PartialOrd)]
 enum Row {
+    Name,
+    Kind,
+    Source,
+    Context,
+    Topology,
     Leaf(u32, u32),
     Msr(u32),
 }
@@ -143,20 +148,20 @@ impl<'a> Reader<'a> {
         match statement {
             Statement::Head(Document::Policy) => Ok(()),
             Statement::Head(Document::Capture) => Err(TextError::Misplaced { line, keyword: "capture" }),
-            Statement::Name(text) => self.once(line, "name", |r| &mut r.name, text),
-            Statement::Source(text) => self.once(line, "source", |r| &mut r.source, text),
-            Statement::Context(text) => self.once(line, "context", |r| &mut r.context, text),
+            Statement::Name(text) => self.head(line, "name", Row::Name, |r| &mut r.name, text),
+            Statement::Source(text) => self.head(line, "source", Row::Source, |r| &mut r.source, text),
+            Statement::Context(text) => self.head(line, "context", Row::Context, |r| &mut r.context, text),
             Statement::Kind(text) => {
                 let expected = "kind kvm, hvm, hvm-shadow or pv";
                 let kind = text.parse().map_err(|_| TextError::Arguments { line, expected })?;
-                self.once(line, "kind", |r| &mut r.kind, kind)
+                self.head(line, "kind", Row::Kind, |r| &mut r.kind, kind)
             }
             Statement::Topology(text) => {
                 let expected = "topology sockets=N cores=N threads=N, dies=N and modules=N before cores where not 1";
                 let topology: Option<Topology> = text.parse().ok();
                 let topology = topology.filter(|topology| is_written_so(topology, text));
                 let topology = topology.ok_or(TextError::Arguments { line, expected })?;
-                self.once(line, "topology", |r| &mut r.topology, topology)
+                self.head(line, "topology", Row::Topology, |r| &mut r.topology, topology)
             }
             Statement::Cpu(_) => Err(TextError::Misplaced { line, keyword: "cpu" }),
             Statement::Leaf(leaf, subleaf, regs) => {
@@ -185,17 +190,19 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Sets what may stand once, and only before the rows.
-    fn once<T>(
+    /// Sets what may stand once, and in its order.
+    fn head<T>(
         &mut self,
         line: usize,
         keyword: &'static str,
+        row: Row,
         field: impl Fn(&mut Self) -> &mut Option<T>,
         value: T,
     ) -> Result<(), TextError> {
-        if self.last.is_some() || field(self).is_some() {
+        if self.last.is_some_and(|last| last >= row) {
             return Err(TextError::Misplaced { line, keyword });
         }
+        self.last = Some(row);
         *field(self) = Some(value);
         Ok(())
     }
@@ -206,5 +213,30 @@ impl<'a> Reader<'a> {
         }
         self.last = Some(row);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::String;
+    use std::vec::Vec;
+
+    #[test]
+    fn lines_before_the_rows_have_one_order() {
+        let policy = Policy { topology: Some(Topology::ONE), ..Policy::empty(Kind::Kvm) };
+        let file = PolicyFile { name: "web", source: Some("cpuid"), context: Some("a=b"), policy };
+        let mut text = String::new();
+        file.write(&mut text).unwrap();
+        assert_eq!(PolicyFile::parse(text.as_bytes()), Ok(file));
+        let lines: Vec<&str> = text.lines().collect();
+        // All but the head and the check.
+        for at in 1..lines.len() - 2 {
+            let mut swapped = lines.clone();
+            swapped.swap(at, at + 1);
+            let text = swapped.join("\n");
+            let refused = PolicyFile::parse(text.as_bytes());
+            assert!(matches!(refused, Err(TextError::Misplaced { line, .. }) if line == at + 2), "{refused:?}");
+        }
     }
 }

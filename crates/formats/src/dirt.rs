@@ -23,7 +23,8 @@ pub fn examine(dump: &mut Dump) -> Vec<Finding> {
         } else {
             findings.note("vendor", None, "not said: the cpu counts as any vendor's");
         }
-        let is_guest = cpu.get(1, 0).is_some_and(|regs| regs.ecx >> 31 == 1);
+        // Leaf 1 out of range is taken out below, and what it says with it.
+        let is_guest = leaf_0.eax >= 1 && cpu.get(1, 0).is_some_and(|regs| regs.ecx >> 31 == 1);
         if is_guest && is_hardware {
             findings.note("00000001.ecx[31]", None, "hypervisor bit set: a guest's view, not the hardware's");
         }

@@ -41,6 +41,7 @@ mod kvm_json;
 pub mod libvirt;
 mod machines;
 mod models;
+mod nearest_name;
 mod qemu_line;
 mod qmp;
 mod ranges;

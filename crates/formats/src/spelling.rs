@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 use selfsame_cpuid::{FEATURES, Feature, Relation, Vendor, feature};
 
+use crate::nearest_name::nearest_name;
+
 /// Whose names of features a file uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
 pub enum Spelling {
@@ -69,15 +71,12 @@ pub(crate) fn qemu_feature(name: &str) -> Option<&'static Feature> {
 
 /// The nearest name of the same spelling, for a name that means nothing.
 pub fn suggestion(name: &str, spelling: Spelling) -> Option<String> {
-    let name = name.to_ascii_lowercase();
-    let limit = (name.len() / 4).max(1);
-    let near = |known: &str| (strsim::osa_distance(&name, known), known.to_owned());
     let nearest = match spelling {
-        Spelling::Qemu => QEMU.keys().map(|known| near(known)).min(),
-        Spelling::Linux => LINUX.keys().map(|known| near(known)).min(),
-        Spelling::Xen => XEN.keys().map(|known| near(known)).min(),
+        Spelling::Qemu => nearest_name(name, QEMU.keys().copied()),
+        Spelling::Linux => nearest_name(name, LINUX.keys().copied()),
+        Spelling::Xen => nearest_name(name, XEN.keys().map(String::as_str)),
     };
-    nearest.filter(|(distance, _)| *distance <= limit && *distance < name.len()).map(|(_, known)| known)
+    nearest.map(str::to_owned)
 }
 
 type Names<K> = LazyLock<HashMap<K, &'static Feature>>;

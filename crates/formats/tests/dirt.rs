@@ -94,6 +94,14 @@ fn hypervisor_leaves_need_the_hypervisor_bit_or_a_hypervisor_as_source() {
 }
 
 #[test]
+fn leaf_1_out_of_range_says_nothing_about_a_hypervisor() {
+    let mut guest = dump(Source::Cpuid, &[((0, 0), leaf_0(0, b"AuthenticAMD")), ((1, 0), Regs::new(0, 0, 1 << 31, 0))]);
+    guest.cpus[0].leaves.insert((0x4000_0000, 0), Regs::new(0x4000_0001, 1, 2, 3));
+    assert_eq!(named(&examine(&mut guest)), ["00000001", "40000000"]);
+    assert_eq!(examine(&mut guest), []);
+}
+
+#[test]
 fn extended_leaves_stay_where_their_highest_is_unknown() {
     assert_eq!(examined(b"GenuineIntel", &[((0x8000_0001, 0), SOME)]), (vec![], vec![0x8000_0001]));
 }

@@ -164,3 +164,17 @@ fn repetitions_without_end_are_read_to_the_end() {
         let _ = read(text.split_once('\n').unwrap().1.as_bytes(), "", None);
     }
 }
+
+/// For each name that nobody knows, one that is near is looked for.
+#[test]
+fn names_that_nobody_knows_are_read_to_the_end() {
+    let many: String = (0..20_000).map(|number| format!(" avx{number}_x")).collect();
+    let long = format!(" {}", "avx512".repeat(200_000));
+    for names in [many, long] {
+        let text = format!("processor : 0\nvendor_id : GenuineIntel\nflags : fpu{names}\n");
+        assert_eq!(read(text.as_bytes(), "", None).unwrap().cpus.len(), 1);
+        let line = format!("-cpu EPYC{}\n", names.replace(' ', ",+"));
+        let _ = read(line.as_bytes(), "", None);
+        let _ = read(format!("-cpu {}\n", names.trim()).as_bytes(), "", None);
+    }
+}

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use thiserror::Error;
 
 use super::bounded::{self, End, answer};
-use super::phase::Phase;
 use super::version::Version;
+use crate::phase::Phase;
 
 /// The keys of every suite that is tried.
 pub(crate) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";

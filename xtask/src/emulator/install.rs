@@ -16,9 +16,9 @@ use thiserror::Error;
 use super::apt::{Apt, AptError, KEYRING};
 use super::bounded::{self, Bounded, End, answer};
 use super::packages::{SUITES, Set};
-use super::phase::Phase;
 use super::program::Program;
 use super::version::Version;
+use crate::phase::Phase;
 use crate::workspace::is_offline;
 
 /// Names a Debian mirror; without it, the one that this machine's apt uses.

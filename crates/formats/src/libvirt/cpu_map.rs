@@ -58,6 +58,18 @@ impl Models {
     ///
     /// A file that is missing, malformed or far too large, or a map without an x86 model.
     pub fn read_cpu_map(directory: &Path) -> Result<Self, CpuMapError> {
+        Self::read_cpu_map_by(directory, read)
+    }
+
+    /// Reads libvirt's map as [`Models::read_cpu_map`] does, out of what `read` gives for the paths of its files.
+    ///
+    /// # Errors
+    ///
+    /// As [`Models::read_cpu_map`], and those of `read`.
+    pub fn read_cpu_map_by(
+        directory: &Path,
+        read: impl Fn(&Path) -> Result<Vec<u8>, CpuMapError>,
+    ) -> Result<Self, CpuMapError> {
         let index = directory.join("index.xml");
         let files = malformed(&index, includes(&read(&index)?))?;
         let mut models = Self::default();

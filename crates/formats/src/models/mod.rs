@@ -16,6 +16,7 @@ use selfsame_cpuid::{Featureset, Place, Signature, Vendor, WordSource};
 
 use row::ModelRow;
 
+use crate::nearest_name::nearest_name;
 use crate::spelling::qemu_feature;
 
 /// A named model of a CPU.
@@ -92,10 +93,7 @@ impl Models {
 
     /// The name that is nearest to one that no model has.
     pub fn suggestion(&self, name: &str) -> Option<&str> {
-        let typed = name.to_ascii_lowercase();
-        let near = |known: &&String| strsim::osa_distance(&typed, &known.to_ascii_lowercase());
-        let nearest = self.by_name.keys().min_by_key(near)?;
-        (near(&nearest) <= (name.len() / 4).max(1)).then_some(nearest)
+        nearest_name(name, self.by_name.keys().map(String::as_str))
     }
 
     /// Adds the models of `other` whose names these do not have.
