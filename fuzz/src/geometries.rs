@@ -36,7 +36,7 @@ pub(crate) fn reader<'g>(geometry: &'g Geometry, input: &mut Bytes<'_>) -> Reade
     let choice = input.u8();
     let mxcsr_mask = if choice & 1 == 0 { MxcsrMask::COMMON } else { MxcsrMask::AMD };
     let addresses = if choice & 2 == 0 { LinearAddresses::Bits48 } else { LinearAddresses::Bits57 };
-    let reader = Reader::new(geometry, geometry.user(), geometry.supervisor());
+    let reader = Reader::new(geometry, geometry.components());
     reader.with_mxcsr_mask(mxcsr_mask).with_addresses(addresses)
 }
 

@@ -47,7 +47,7 @@ fn written(image: &Image<'_>, geometry: &Geometry, format: Format) -> Result<Vec
 
 /// What was written is taken, and written as `expected` in the format and the places of that.
 fn assert_comes_back(expected: &[u8], geometry: &Geometry, format: Format, bytes: &[u8], of: &Geometry) {
-    let reader = Reader::new(of, of.user(), of.supervisor());
+    let reader = Reader::new(of, of.components());
     let reader = reader.with_mxcsr_mask(MxcsrMask::AMD).with_addresses(LinearAddresses::Bits57);
     let image = reader.read(bytes).expect("an image of our own is read");
     assert_eq!(written(&image, geometry, format).as_deref(), Ok(expected));

@@ -23,7 +23,7 @@ pub fn run(bytes: &[u8]) {
     assert!(cut.iter().all(|byte| *byte == 0xA5));
 
     assert_eq!(image.write_interface(&mut out), Ok(out.len()));
-    let any_cpu = Reader::new(&geometry, geometry.user(), geometry.supervisor());
+    let any_cpu = Reader::new(&geometry, geometry.components());
     let any_cpu = any_cpu.with_mxcsr_mask(MxcsrMask::AMD).with_addresses(LinearAddresses::Bits57);
     let copy = any_cpu.read_interface(&out).expect("an image of our own is read");
     assert_eq!(copy.format(), Format::Compacted);

@@ -36,6 +36,7 @@ pub mod place;
 pub mod policy;
 pub mod qemu_cpu;
 pub mod qmp;
+pub mod saved;
 pub mod topology;
 pub mod trims;
 pub mod xen_featureset;
@@ -57,7 +58,7 @@ pub struct Target {
 }
 
 /// Every target; those of the formats of dumps come first.
-pub const TARGETS: [&Target; 25] = [
+pub const TARGETS: [&Target; 26] = [
     &capture::TARGET,
     &instlatx64::TARGET,
     &cpuid_r::TARGET,
@@ -75,6 +76,7 @@ pub const TARGETS: [&Target; 25] = [
     &names::TARGET,
     &policy::TARGET,
     &binary::TARGET,
+    &saved::TARGET,
     &topology::TARGET,
     &trims::TARGET,
     &place::TARGET,
