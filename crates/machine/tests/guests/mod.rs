@@ -83,6 +83,7 @@ pub(crate) fn work<C: Client>(world: &mut World<C>, cpu: u16, round: Round) -> R
             world.act(cpu, Action::Msr(index))?;
         }
     }
+    world.act(cpu, Action::Debug)?;
     world.act(cpu, Action::Breakpoints { are_on: round != Round::Second })?;
     world.act(cpu, Action::Debug)?;
 
