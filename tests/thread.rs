@@ -1,9 +1,12 @@
 //! The spine: one pool, followed from the dumps of its hosts to everything that is decided from them.
 //!
 //! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit, to every vCPU of a
-//! topology too → the area on each host and the state in it → the same state on every other host → the verdict on every host,
-//! by the library and, word for word, by the command.
+//! topology too → the area on each host and the state in it → the same state on every other host → two vCPUs with it on a
+//! machine of every host → the verdict on every host, by the library and, word for word, by the command.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
+
+#[path = "thread/machine.rs"]
+mod machine;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -104,6 +107,7 @@ fn one_pool_is_followed_from_its_dumps_to_its_guests() {
         follow_the_state(name, host.default(), "own")
     };
     assert!(hosts.iter().map(refused).sum::<usize>() > 0, "a mixed pool");
+    follow_to_the_machine(&stored.policy);
 
     // Every host accepts the level: by the library and by the command.
     for (name, host) in &hosts {
@@ -267,6 +271,23 @@ fn follow_the_state(from: &str, policy: &Policy, whose: &str) -> usize {
         std::fs::remove_file(file).unwrap();
     }
     refused
+}
+
+/// Policy → an area for it and a machine for each host of the pool → two vCPUs with it that take turns on a CPU. A guest that
+/// gets all of its host, too.
+fn follow_to_the_machine(policy: &Policy) {
+    let mut machines = 0;
+    for file in std::fs::read_dir(root().join("fixtures/pool")).unwrap() {
+        let dump = selfsame_formats::read(&std::fs::read(file.unwrap().path()).unwrap(), "unnamed", None).unwrap();
+        let raw = dump.raw().leaves;
+        if dump.source == Source::Kvm {
+            continue;
+        }
+        machine::follow(policy, &raw);
+        machine::follow(Host::from_hardware(&raw, Kind::Kvm, &Trims::NONE).default(), &raw);
+        machines += 1;
+    }
+    assert!(machines >= 2, "a pool has hosts");
 }
 
 #[test]

@@ -22,9 +22,26 @@ use crate::report::{RED, duration_text};
 use crate::workspace::Workspace;
 
 /// The tests of the machine that are about the plans, fast ones first: most mutants are dead after the first.
-const TESTS: [&str; 6] = ["advisories", "moves", "runs", "descriptors", "exhaustive", "random"];
-/// How long one of them may take; without a mutant the longest takes a tenth of it.
-const LIMIT: Duration = Duration::from_secs(300);
+///
+/// What is over in no time is not optimised: to compile it is all the work.
+const TESTS: [Test; 6] = [
+    Test { name: "advisories", optimisation: "0" },
+    Test { name: "moves", optimisation: "0" },
+    Test { name: "runs", optimisation: "0" },
+    Test { name: "descriptors", optimisation: "0" },
+    Test { name: "exhaustive", optimisation: "1" },
+    Test { name: "random", optimisation: "1" },
+];
+/// A test hangs that takes so many times as long as all of them took without a mutant.
+const HANGS_AFTER: u32 = 3;
+
+/// A file of tests.
+#[derive(Clone, Copy)]
+struct Test {
+    name: &'static str,
+    /// The `opt-level` that it is compiled with, and what it tests.
+    optimisation: &'static str,
+}
 
 /// One change of one line.
 #[derive(Debug)]
@@ -69,13 +86,14 @@ enum End {
 /// # Errors
 /// When one survives, its row does not fit the code, or the tests fail without any.
 pub(crate) fn run(workspace: &Workspace) -> Result<(), MutantsError> {
-    let copy = Copy::make(workspace)?;
+    let mut copy = Copy::make(workspace)?;
     let start = Instant::now();
     match copy.judge("the code without mutants")? {
         End::Passed => show("[ 0] none", "nothing fails", start),
         End::Failed { test } => return Err(MutantsError::Unmutated(test)),
         End::Hung => return Err(MutantsError::Unmutated("one hangs".to_owned())),
     }
+    copy.limit = start.elapsed() * HANGS_AFTER;
     let mut survivors = Vec::new();
     for (number, mutant) in (1..).zip(MUTANTS) {
         let start = Instant::now();
@@ -101,13 +119,15 @@ fn show(what: &str, verdict: &str, start: Instant) {
 struct Copy<'w> {
     workspace: &'w Workspace,
     root: PathBuf,
+    /// How long a test may take.
+    limit: Duration,
 }
 
 impl<'w> Copy<'w> {
     fn make(workspace: &'w Workspace) -> Result<Self, MutantsError> {
         let root = workspace.target_dir().join("mutants");
         copy_packages(workspace.root(), &root).map_err(|(path, source)| MutantsError::File { path, source })?;
-        Ok(Self { workspace, root })
+        Ok(Self { workspace, root, limit: Duration::MAX })
     }
 
     /// Applies a mutant, runs the tests, and puts the file back.
@@ -133,13 +153,13 @@ impl<'w> Copy<'w> {
     }
 
     /// Builds a test and returns its program.
-    fn build(&self, what: &'static str, test: &str) -> Result<PathBuf, MutantsError> {
+    fn build(&self, what: &'static str, test: Test) -> Result<PathBuf, MutantsError> {
         let cargo = self.workspace.cargo();
-        let args = ["test", "--offline", "--package", "selfsame-machine", "--no-run", "--test", test];
+        let args = ["test", "--offline", "--package", "selfsame-machine", "--no-run", "--test", test.name];
         let mut command = Command::new(cargo);
         command.args(args).current_dir(&self.root).env("CARGO_TARGET_DIR", self.root.join("target"));
         // Nobody debugs these, and linking is most of the work.
-        command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+        command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_OPT_LEVEL", test.optimisation);
         let output = command.output().map_err(|source| MutantsError::NotStarted { program: cargo.into(), source })?;
         let log = String::from_utf8_lossy(&output.stderr);
         match program(&log) {
@@ -151,7 +171,7 @@ impl<'w> Copy<'w> {
         }
     }
 
-    /// Runs a test program for no longer than [`LIMIT`].
+    /// Runs a test program until one of its tests fails, and for no longer than the limit.
     fn run_bounded(&self, program: &Path) -> Result<End, MutantsError> {
         let log = self.root.join("tests.log");
         let output = File::create(&log).map_err(|source| MutantsError::File { path: log.clone(), source })?;
@@ -160,17 +180,22 @@ impl<'w> Copy<'w> {
         command.current_dir(self.root.join("crates/machine")).stdin(Stdio::null()).stdout(output).stderr(Stdio::null());
         let mut child = command.spawn().map_err(not_started)?;
         let start = Instant::now();
-        while start.elapsed() < LIMIT {
-            if let Some(status) = child.try_wait().map_err(not_started)? {
-                let test = fs::read_to_string(&log).ok().and_then(|log| failed_test(&log));
-                let unnamed = || program.display().to_string();
-                let failed = || End::Failed { test: test.unwrap_or_else(unnamed) };
-                return Ok(if status.success() { End::Passed } else { failed() });
+        let end = loop {
+            let status = child.try_wait().map_err(not_started)?;
+            if let Some(test) = fs::read_to_string(&log).ok().and_then(|log| failed_test(&log)) {
+                break End::Failed { test };
             }
-            thread::sleep(Duration::from_millis(50));
-        }
-        child.kill().and_then(|()| child.wait()).map_err(not_started)?;
-        Ok(End::Hung)
+            match status {
+                Some(status) if status.success() => break End::Passed,
+                Some(_) => break End::Failed { test: program.display().to_string() },
+                None if start.elapsed() > self.limit => break End::Hung,
+                None => thread::sleep(Duration::from_millis(50)),
+            }
+        };
+        // What is over cannot be killed, and need not be.
+        _ = child.kill();
+        child.wait().map_err(not_started)?;
+        Ok(end)
     }
 }
 

@@ -178,6 +178,7 @@ impl Client for WritesEverything {
             Request::Debug { breakpoints, masks, dr7 } => {
                 (vcpu.breakpoints, vcpu.breakpoint_masks, vcpu.dr7) = (breakpoints, masks, dr7);
             }
+            Request::DebugException { cause } => vcpu.dr6 = cause,
             Request::Ldt(descriptors) => vcpu.ldt_descriptors = descriptors,
             _ => unimplemented!("{request:?}"),
         }

@@ -78,6 +78,8 @@ pub struct Controls {
     pub passed_through: Vec<u32>,
     /// Whether #NM exits.
     pub intercepts_nm: bool,
+    /// Whether #DB exits.
+    pub intercepts_db: bool,
 }
 
 /// A VMCS or VMCB.

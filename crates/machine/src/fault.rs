@@ -202,6 +202,12 @@ pub enum Exit {
     /// An intercepted #NM.
     #[error("#NM")]
     DeviceNotAvailable(NmCause),
+    /// An intercepted #DB.
+    #[error("#DB for {cause:#x}")]
+    Debug {
+        /// What DR6 of the guest is to say: the exit qualification of VMX, DR6 in the VMCB of SVM.
+        cause: u64,
+    },
 }
 
 impl From<Xcr0Error> for Fault {

@@ -8,7 +8,7 @@ use selfsame_xstate::{Component, ComponentSet, xcr0_faults};
 use crate::control_block::Controls;
 use crate::extended::{Contents, ExtendedState};
 use crate::fault::{Exit, Fault, GpCause, NmCause, UdCause};
-use crate::hardware::Hardware;
+use crate::hardware::{Hardware, Virtualisation};
 use crate::ledger::{Ledger, Selector, What};
 use crate::memory::{Frame, Memory};
 use crate::msr::{self, MsrFile};
@@ -312,8 +312,17 @@ impl Processor<'_> {
     }
 
     /// The CPU raises #DB, and tells in DR6 why.
-    pub fn raise_debug_exception(&mut self, dr6: u64) {
-        self.cpu.dr6 = dr6;
+    ///
+    /// # Errors
+    ///
+    /// A VM exit where the hypervisor intercepts #DB. That of VMX leaves DR6 as it was (SDM vol. 3C, 28.1); that of SVM comes
+    /// after the write (APM vol. 2, 15.12.2).
+    pub fn raise_debug_exception(&mut self, cause: u64) -> Result<(), Fault> {
+        let is_intercepted = self.cpu.controls.as_ref().is_some_and(|controls| controls.intercepts_db);
+        if !is_intercepted || self.hardware.virtualisation() == Virtualisation::Svm {
+            self.cpu.dr6 = cause;
+        }
+        if is_intercepted { Err(Fault::Exit(Exit::Debug { cause })) } else { Ok(()) }
     }
 
     /// Reads a component's registers, as the instructions that use them do: XMM by SSE instructions, PKRU by RDPKRU, CET by

@@ -64,6 +64,12 @@ fn transition(case: &Case) -> Result<(), Violation> {
     world.switch(0, to)?;
     Bounds::of(&mut world, case).check();
     work(&mut world, 0, Round::Third)?;
+
+    // Once more, from a vCPU that has little enabled to one that has all.
+    world.switch(0, from)?;
+    work(&mut world, 0, Round::Second)?;
+    world.switch(0, to)?;
+    Bounds::of(&mut world, case).check_extended();
     world.switch(0, from)?;
     work(&mut world, 0, Round::First)?;
 

@@ -6,8 +6,8 @@ mod planned;
 
 use guests::{hvm, machine};
 use planned::Planned;
-use selfsame_machine::proof::{Action, GuestShape, World};
-use selfsame_machine::{What, XfdErrUpdate, msr};
+use selfsame_machine::proof::{Action, GuestShape, MachineShape, World};
+use selfsame_machine::{Virtualisation, What, XfdErrUpdate, msr};
 use selfsame_xstate::{Component, ComponentSet};
 
 const TILE_DATA: ComponentSet = ComponentSet::from_bits(1 << 18);
@@ -101,5 +101,26 @@ fn a_run_reads_two_msrs_with_xfd_and_none_without() {
         assert_eq!(ledger.count_if(|what| matches!(what, What::Rdmsr(_))), most, "vCPU {vcpu}");
         assert_eq!(ledger.count(What::Rdmsr(msr::XFD)), usize::from(most == 2), "vCPU {vcpu}");
         assert_eq!(ledger.count_if(|what| matches!(what, What::Msr(_) | What::Xcr0)), 0, "vCPU {vcpu}");
+    }
+}
+
+/// Until a guest has access to the debug registers, its #DB exits and leaves DR6 as it was: the hypervisor keeps the cause, and
+/// the guest finds it when it gets access, whoever's was in the register.
+#[test]
+fn dr6_of_a_guest_that_gets_access_is_what_its_hypervisor_kept() {
+    for virtualisation in [Virtualisation::Vmx, Virtualisation::Svm] {
+        let shape = MachineShape { virtualisation, ..machine() };
+        let mut world = World::<Planned>::new(shape, 2, &[hvm(0), hvm(1)]).unwrap();
+        for vcpu in [0, 1] {
+            world.switch(0, Some(vcpu)).unwrap();
+            world.act(0, Action::Debug).unwrap();
+            let cause = world.guest(vcpu).unwrap().dr6;
+            world.act(0, Action::Breakpoints { are_on: true }).unwrap();
+            assert_eq!(world.machine().cpu(0).unwrap().dr6, cause, "{virtualisation:?}");
+        }
+        world.act(0, Action::Debug).unwrap();
+        for vcpu in [0, 1] {
+            world.switch(0, Some(vcpu)).unwrap();
+        }
     }
 }

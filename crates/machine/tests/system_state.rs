@@ -283,6 +283,24 @@ fn guests_exit_for_what_is_intercepted() {
 }
 
 #[test]
+fn a_debug_exception_that_exits_leaves_dr6_as_it_was_under_vmx_only() {
+    const CAUSE: u64 = 0xFFFF_4FF0;
+    for (virtualisation, is_written) in [(Virtualisation::Vmx, false), (Virtualisation::Svm, true)] {
+        let mut machine = Machine::new(MachineShape { virtualisation, ..machine() }.hardware(), 1);
+        let mut cpu = machine.on(0).unwrap();
+        let mut block = block(&cpu);
+        block.controls.intercepts_db = true;
+        cpu.vm_entry(&mut block).unwrap();
+        let before = cpu.registers().dr6;
+        assert_eq!(cpu.raise_debug_exception(CAUSE), Err(Fault::Exit(Exit::Debug { cause: CAUSE })));
+        cpu.vm_exit(&mut block).unwrap();
+        assert_eq!(block.guest.dr6, if is_written { CAUSE } else { before }, "{virtualisation:?}");
+        cpu.raise_debug_exception(CAUSE).unwrap();
+        assert_eq!(cpu.registers().dr6, CAUSE, "nothing intercepts the hypervisor's own");
+    }
+}
+
+#[test]
 fn svm_reads_ds_again_at_an_exit_and_shuts_down_where_it_is_gone() {
     let shape = MachineShape { virtualisation: Virtualisation::Svm, ..machine() };
     let mut machine = Machine::new(shape.hardware(), 1);

@@ -6,8 +6,9 @@ use crate::{Cpu, DebugRegister, DrMask, Kind, Msr, MsrWrite, Occupancy, Vcpu};
 
 impl Switcher<'_> {
     /// Gives an HVM guest the debug registers: from here on its MOVs to and from them need not exit. A vCPU starts without, as
-    /// most never touch them, and gets them at the first MOV. Until then #DB exits under VMX, and the hypervisor keeps the
-    /// cause in the vCPU's [`DebugState::dr6`](crate::DebugState::dr6): nothing else does.
+    /// most never touch them, and gets them at the first MOV. Until then #DB exits under VMX, which leaves DR6 as it was
+    /// (SDM vol. 3C, 28.1), and the hypervisor keeps the cause in the vCPU's [`DebugState::dr6`](crate::DebugState::dr6): nothing
+    /// else does.
     ///
     /// # Errors
     ///

@@ -32,7 +32,7 @@ impl Switcher<'_> {
         };
         let image = if load.is_some() { self.components_of_image(extended) } else { ComponentSet::EMPTY };
         let step = self.step(save, load, image, Some(extended.xcr0()), xss);
-        let mut entry = Entry {
+        self.entry = Entry {
             step,
             releases: leaving.map(|owner| owner.name).filter(|&name| name != arriving.name),
             ..Entry::default()
@@ -43,16 +43,15 @@ impl Switcher<'_> {
         }
         if is_hvm {
             if let Some(guest) = extended.xfd() {
-                self.shadows.xfd_err.update(guest.xfd_err, |value| entry.xfd_err = Some(value));
-                self.shadows.xfd.update(guest.xfd, |value| entry.xfd = Some(value));
+                self.shadows.xfd_err.update(guest.xfd_err, |value| self.entry.xfd_err = Some(value));
+                self.shadows.xfd.update(guest.xfd, |value| self.entry.xfd = Some(value));
             }
         } else {
-            entry.pl0_ssp = self.own_pl0_ssp();
+            self.entry.pl0_ssp = self.own_pl0_ssp();
             if vcpu.has_task_switched {
-                self.shadows.has_task_switched.update(true, |_| entry.sets_task_switched = true);
+                self.shadows.has_task_switched.update(true, |_| self.entry.sets_task_switched = true);
             }
         }
-        self.entry = entry;
         Ok(&self.entry)
     }
 

@@ -39,7 +39,7 @@ impl Switcher<'_> {
             self.release_unless_owner(vcpu);
             return;
         };
-        // Every #DB leaves its cause there, whether the guest sees the register or not.
+        // A #DB that does not exit leaves its cause there, whether the guest sees the register or not.
         self.shadows.dr6.forget();
         match vcpu.kind() {
             Kind::Pv64 | Kind::Pv32 => self.take_off_segments(cpu, vcpu, next_cr4),

@@ -140,6 +140,15 @@ macro_rules! registers {
         impl Register {
             /// Every register that is switched, in the order of [`REGISTERS`].
             pub const ALL: [Self; COUNT] = [$(Self::$register),*];
+
+            /// Returns the register in this row: without a look into a table, as the two are the same number.
+            #[inline]
+            const fn at(index: u32) -> Option<Self> {
+                match index {
+                    $(at if at == Self::$register as u32 => Some(Self::$register),)*
+                    _ => None,
+                }
+            }
         }
 
         /// How many registers are switched.
@@ -276,9 +285,9 @@ impl RegisterSet {
     pub fn iter(self) -> impl Iterator<Item = Register> {
         let mut rest = self.0;
         core::iter::from_fn(move || {
-            let register = Register::ALL.get(rest.trailing_zeros() as usize)?;
+            let register = Register::at(rest.trailing_zeros())?;
             rest &= rest - 1;
-            Some(*register)
+            Some(register)
         })
     }
 }

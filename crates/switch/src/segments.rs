@@ -38,9 +38,10 @@ impl Switcher<'_> {
         let mut switched = Switched::default();
         match to.kind().occupancy(self.platform.virtualisation) {
             Occupancy::Pv => {
-                for (segment, fault) in Segment::ALL.into_iter().zip(&mut switched.faults) {
-                    if let Err(refused) = self.load_segment(cpu, segment, to.selectors.get(segment)) {
-                        *fault = Some(refused);
+                for segment in Segment::ALL {
+                    let wanted = to.selectors.get(segment);
+                    if self.load_segment(cpu, segment, wanted).is_err() {
+                        switched.refused.set(segment, wanted);
                         to.selectors.set(segment, Selector::NULL);
                     }
                 }

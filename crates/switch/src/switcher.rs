@@ -8,7 +8,7 @@ use crate::segments::BASES;
 use crate::visibility::MAX_MASKS;
 use crate::{
     AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Entry, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
-    Platform, Register, RegisterSet, SegmentFault, Selector, Shadow, Vcpu, VcpuName, Visibility,
+    Platform, Register, RegisterSet, Segment, SegmentFault, Selector, Selectors, Shadow, Vcpu, VcpuName, Visibility,
 };
 
 /// Takes vCPUs on and off one CPU, with the fewest writes that are correct.
@@ -110,13 +110,16 @@ pub enum SwitchError {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[must_use = "a pv guest has to be told of segments that did not load"]
 pub struct Switched {
-    pub(crate) faults: [Option<SegmentFault>; 4],
+    /// What did not load; null, which always loads, for what did.
+    pub(crate) refused: Selectors,
 }
 
 impl Switched {
     /// Returns the segments of a PV guest that could not be loaded; they are null, and the guest's failsafe callback is due.
     pub fn faults(&self) -> impl Iterator<Item = SegmentFault> {
-        self.faults.into_iter().flatten()
+        let refused =
+            Segment::ALL.into_iter().map(|segment| SegmentFault { segment, selector: self.refused.get(segment) });
+        refused.filter(|fault| !fault.selector.is_null())
     }
 }
 

@@ -431,13 +431,13 @@ fn an_hvm_guest_gets_the_debug_registers_at_its_first_mov_and_they_follow_it() {
 #[test]
 fn what_the_debug_exceptions_of_one_guest_leave_in_dr6_is_not_taken_for_the_value_of_the_next() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (with_access, without) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (with_access, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
     stage.change(with_access, |vcpu| vcpu.with_debug(DebugState::RESET));
     stage.run(0, with_access);
-    stage.switch(0, without);
-    stage.enter(0, without);
+    stage.switch(0, pv);
+    stage.enter(0, pv);
     stage.cpus[0].trace.debug.dr6 = 0xFFFF_4FF0; // It single-steps.
-    stage.exit(0, without);
+    stage.exit(0, pv);
     assert_eq!(debug_writes(&stage.run(0, with_access)), [(DebugRegister::Dr6, 0xFFFF_0FF0)]);
 }
 

@@ -60,13 +60,13 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "xfd-err-not-the-guests",
         "enter.rs",
-        "self.shadows.xfd_err.update(guest.xfd_err, |value| entry.xfd_err = Some(value));",
+        "self.shadows.xfd_err.update(guest.xfd_err, |value| self.entry.xfd_err = Some(value));",
         "",
     ),
     mutant(
         "xfd-not-the-guests",
         "enter.rs",
-        "self.shadows.xfd.update(guest.xfd, |value| entry.xfd = Some(value));",
+        "self.shadows.xfd.update(guest.xfd, |value| self.entry.xfd = Some(value));",
         "",
     ),
     mutant(
@@ -75,12 +75,12 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "if guest_cr0 & Self::TS != 0 {",
         "if false {",
     ),
-    mutant("shadow-stack-not-put-back", "enter.rs", "entry.pl0_ssp = self.own_pl0_ssp();", ""),
+    mutant("shadow-stack-not-put-back", "enter.rs", "self.entry.pl0_ssp = self.own_pl0_ssp();", ""),
     mutant("shadow-stack-believed-under-hvm", "enter.rs", "self.shadows.pl0_ssp.forget();", ""),
     mutant(
         "task-switched-not-set",
         "enter.rs",
-        "self.shadows.has_task_switched.update(true, |_| entry.sets_task_switched = true);",
+        "self.shadows.has_task_switched.update(true, |_| self.entry.sets_task_switched = true);",
         "",
     ),
     mutant("task-switched-left", "enter.rs", "        self.clear_task_switched(cpu);\n", ""),

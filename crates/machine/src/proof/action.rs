@@ -4,7 +4,7 @@ use selfsame_xstate::{Component, ComponentSet};
 
 use crate::proof::home::base_of;
 use crate::proof::{Client, Guest, Request, Violation, World};
-use crate::{Area, Cr4, Exit, Fault, Hardware, NmCause, Processor, Selector, UdCause, Virtualisation, msr};
+use crate::{Area, Cr4, Exit, Fault, Hardware, NmCause, Processor, Selector, UdCause, msr};
 
 /// Something that a guest does. Values are the guest's own tags, another each time.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -47,7 +47,8 @@ pub enum Action {
         /// Whether they are on.
         are_on: bool,
     },
-    /// Takes a #DB, of a breakpoint or of a single step: the CPU writes DR6. That of a PV guest is taken by its hypervisor.
+    /// Takes a #DB, of a breakpoint or of a single step. That of a PV guest is taken by its hypervisor, and so is that of a
+    /// guest under VMX whose MOVs to and from debug registers exit: the VMCS has no DR6.
     Debug,
     /// An LDT with this many descriptors.
     Ldt(u16),
@@ -99,14 +100,14 @@ impl<C: Client> World<C> {
 
 impl<C: Client> World<C> {
     fn take_debug_exception(&mut self, cpu: u16, vcpu: usize) -> Result<(), Violation> {
-        let Some((guest, hardware)) = self.guest_and_hardware(vcpu) else { return Ok(()) };
-        let (dr6, is_pv) = (guest.fresh_half(), guest.shape.kind.is_pv());
-        // A VMCB has the guest's DR6; a VMCS has not, and what the hypervisor tells of it then is its own affair.
-        if guest.has_debug_access || hardware.virtualisation() == Virtualisation::Svm {
-            guest.dr6 = dr6;
+        let Some((guest, _)) = self.guest_and_hardware(vcpu) else { return Ok(()) };
+        let (cause, is_pv) = (guest.fresh_half(), guest.shape.kind.is_pv());
+        guest.dr6 = cause;
+        match self.on(cpu)?.raise_debug_exception(cause) {
+            Ok(()) if is_pv => self.exit_and_enter(cpu),
+            Ok(()) => Ok(()),
+            Err(_) => self.serve(cpu, &Request::DebugException { cause }),
         }
-        self.on(cpu)?.raise_debug_exception(dr6);
-        if is_pv { self.exit_and_enter(cpu) } else { Ok(()) }
     }
 
     /// Leaves the guest for an #NM, asks why it was raised, and enters it again.
@@ -162,7 +163,10 @@ fn ask(guest: &mut Guest, hardware: &Hardware, action: Action) -> Option<Request
             if guest.shape.has_dbext && hardware.has_dbext() {
                 guest.breakpoint_masks = [0; 4].map(|_: u8| guest.fresh_half());
             }
-            guest.has_debug_access = !is_pv;
+            if let Some(block) = &mut guest.block {
+                block.controls.intercepts_db = false;
+                guest.has_debug_access = true;
+            }
             let Guest { breakpoints, breakpoint_masks: masks, dr7, .. } = *guest;
             Some(Request::Debug { breakpoints, masks, dr7 })
         }

@@ -43,6 +43,12 @@ pub enum Request {
         /// DR7.
         dr7: u64,
     },
+    /// A #DB that exits, of a guest under VMX whose MOVs to and from debug registers exit too. DR6 does not tell why, and is to
+    /// tell the guest once it can read it.
+    DebugException {
+        /// What DR6 is to say.
+        cause: u64,
+    },
     /// An LDT with this many descriptors, or none.
     Ldt(u16),
 }

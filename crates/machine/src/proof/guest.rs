@@ -103,7 +103,8 @@ impl Guest {
     /// Gives the vCPU another shape, of the same kind.
     pub(crate) fn set_shape(&mut self, shape: GuestShape, machine: &MachineShape, hardware: &Hardware) {
         if let Some(block) = &mut self.block {
-            block.controls = controls(&shape, hardware.virtualisation());
+            let intercepts_db = block.controls.intercepts_db;
+            block.controls = Controls { intercepts_db, ..controls(&shape, hardware.virtualisation()) };
         }
         (self.shape, self.policy) = (shape, shape.policy(machine));
     }
@@ -218,7 +219,8 @@ fn controls(shape: &GuestShape, virtualisation: Virtualisation) -> Controls {
             passed_through.push(msr::XFD);
         }
     }
-    Controls { passed_through, intercepts_nm: shape.intercepts_nm, ..Controls::default() }
+    let intercepts_db = virtualisation == Virtualisation::Vmx;
+    Controls { passed_through, intercepts_nm: shape.intercepts_nm, intercepts_db, ..Controls::default() }
 }
 
 impl Processor<'_> {

@@ -83,6 +83,7 @@ pub(crate) fn work<C: Client>(world: &mut World<C>, cpu: u16, round: Round) -> R
             world.act(cpu, Action::Msr(index))?;
         }
     }
+    world.act(cpu, Action::Debug)?;
     world.act(cpu, Action::Breakpoints { are_on: round != Round::Second })?;
     world.act(cpu, Action::Debug)?;
 
@@ -175,6 +176,19 @@ impl<'c> Bounds<'c> {
     /// Asserts every bound.
     pub(crate) fn check(&self) {
         let Self { case, events, .. } = self;
+        self.check_extended();
+        // #DB writes DR6 behind everybody's back.
+        let is_needless = |event: &&selfsame_machine::Event| event.is_redundant() && event.what != What::Debug(6);
+        let redundant: Vec<_> = events.iter().filter(is_needless).collect();
+        assert!(redundant.is_empty(), "{case:?}: redundant {redundant:x?}");
+        self.check_tables();
+        self.check_visibility();
+        self.check_repetition();
+    }
+
+    /// Asserts how often XCR0 and IA32_XSS are written, and that no MSR is read.
+    pub(crate) fn check_extended(&self) {
+        let Self { case, events, .. } = self;
         let xss: Vec<(u64, u64)> = events
             .iter()
             .filter(|event| event.what == What::Msr(msr::XSS))
@@ -190,13 +204,6 @@ impl<'c> Bounds<'c> {
             _ => panic!("{case:?}: {} writes of IA32_XSS", xss.len()),
         }
         assert_eq!(self.count(|what| matches!(what, What::Rdmsr(_))), 0, "{case:?}: RDMSR in a switch");
-        // #DB writes DR6 behind everybody's back.
-        let is_needless = |event: &&selfsame_machine::Event| event.is_redundant() && event.what != What::Debug(6);
-        let redundant: Vec<_> = events.iter().filter(is_needless).collect();
-        assert!(redundant.is_empty(), "{case:?}: redundant {redundant:x?}");
-        self.check_tables();
-        self.check_visibility();
-        self.check_repetition();
     }
 
     fn check_tables(&self) {

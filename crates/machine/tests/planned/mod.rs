@@ -188,6 +188,7 @@ impl Client for Planned {
                 switcher.grant_debug_access(&mut processor, &mut guest.vcpu).unwrap();
                 self.refresh(machine, cpu);
             }
+            Request::DebugException { cause } => guest.vcpu.debug.dr6 = cause,
             Request::Ldt(descriptors) => {
                 guest.vcpu.ldt_descriptors = descriptors;
                 self.refresh(machine, cpu);
