@@ -14,6 +14,7 @@ mod emulator;
 mod image;
 mod link_check;
 mod mutants;
+mod oracle;
 mod report;
 mod step;
 mod tier;

@@ -9,9 +9,10 @@ use crate::base::{self, BaseError};
 use crate::capture_models::{self, CaptureModelsError, Payload};
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
-use crate::emulator::{ClaimsError, Emulators, Missing};
+use crate::emulator::{ClaimsError, Emulators, Missing, Tools};
 use crate::link_check::{self, LinkCheckError};
 use crate::mutants::{self, MutantsError};
+use crate::oracle::{self, OracleError};
 use crate::tier::Tier;
 use crate::workspace::Workspace;
 
@@ -31,12 +32,14 @@ enum Work {
     LinkCheck,
     Mutants,
     Emulators(fn(&Workspace, &Emulators) -> Result<(), NotPassed>),
+    Tools(fn(&Workspace, &Tools) -> Result<(), NotPassed>),
 }
 
 /// What steps work with. Emulators are set up when the first step wants them.
 pub(crate) struct Surroundings<'a> {
     workspace: &'a Workspace,
     emulators: OnceCell<Emulators>,
+    tools: OnceCell<Tools>,
 }
 
 struct CargoStep {
@@ -83,6 +86,8 @@ pub(crate) enum StepError {
     Mutants(#[from] MutantsError),
     #[error(transparent)]
     Base(#[from] BaseError),
+    #[error(transparent)]
+    Oracle(#[from] OracleError),
 }
 
 impl<E: Into<StepError>> From<E> for NotPassed {
@@ -100,11 +105,15 @@ impl From<&Missing> for NotPassed {
 impl<'a> Surroundings<'a> {
     /// The workspace and nothing else yet.
     pub(crate) fn new(workspace: &'a Workspace) -> Self {
-        Self { workspace, emulators: OnceCell::new() }
+        Self { workspace, emulators: OnceCell::new(), tools: OnceCell::new() }
     }
 
     fn emulators(&self) -> &Emulators {
         self.emulators.get_or_init(|| Emulators::provide(self.workspace))
+    }
+
+    fn tools(&self) -> &Tools {
+        self.tools.get_or_init(|| Tools::provide(self.workspace))
     }
 }
 
@@ -218,6 +227,18 @@ pub(crate) const STEPS: &[Step] = &[
         }),
     },
     Step {
+        word: "tool-qemu",
+        claim: "QEMU means by a `-cpu` of ours what we mean, for random pools of the corpus, and starts with it",
+        tier: Some(Tier::Tools),
+        work: Work::Tools(|workspace, tools| oracle::ask_qemu(workspace, tools.qemu()?)),
+    },
+    Step {
+        word: "tool-libvirt",
+        claim: "libvirt's schema accepts each `<cpu>` of ours, and libvirt knows every name in it",
+        tier: Some(Tier::Tools),
+        work: Work::Tools(|workspace, tools| oracle::ask_libvirt(workspace, tools.virsh()?)),
+    },
+    Step {
         word: "mutants",
         claim: "no protection of the context switch can go unnoticed",
         tier: Some(Tier::Mutants),
@@ -236,6 +257,7 @@ impl Step {
             Work::LinkCheck => Ok(link_check::run(surroundings.workspace)?),
             Work::Mutants => Ok(mutants::run(surroundings.workspace)?),
             Work::Emulators(run) => run(surroundings.workspace, surroundings.emulators()),
+            Work::Tools(run) => run(surroundings.workspace, surroundings.tools()),
         }
     }
 }

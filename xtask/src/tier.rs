@@ -30,9 +30,8 @@ impl Tier {
     /// Why the tier has no steps, if it has none: the reason to skip it although it was asked for.
     pub(crate) const fn why_without_steps(self) -> Option<&'static str> {
         match self {
-            Self::Emulators | Self::Mutants => None,
+            Self::Emulators | Self::Tools | Self::Mutants => None,
             Self::Fuzz => Some("nothing in this tree has a fuzzer yet"),
-            Self::Tools => Some("nothing in this tree is compared with another tool yet"),
         }
     }
 }
