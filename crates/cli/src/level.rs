@@ -369,7 +369,6 @@ fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRef
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 mod tests {
     use std::path::Path;
 
