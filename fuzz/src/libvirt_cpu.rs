@@ -49,9 +49,9 @@ pub fn run(bytes: &[u8]) {
     let Ok(machines) = read_all(bytes, "host", &reading) else { return };
     assert!(!machines.is_empty());
     for machines in machines {
-        assert_eq!(machines.names.first(), Some(&machines.dump.name));
+        assert_eq!(machines.names.first(), Some(&machines.dump().name));
         assert!(machines.definition.is_some());
-        law::of_dumps(&machines.dump);
+        law::of_dumps(&machines.dump());
     }
 }
 

@@ -36,6 +36,7 @@ mod run_folder;
 mod serial;
 mod tiny;
 mod version;
+mod virsh;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,7 @@ pub(crate) use self::machine::Machine;
 pub(crate) use self::qemu::{Boot, Clock, Qemu, Start};
 pub(crate) use self::run_error::{Reason, RunError};
 pub(crate) use self::serial::Serial;
+pub(crate) use self::virsh::Virsh;
 
 use self::install::{InstallError, Installer};
 use self::packages::Set;
@@ -63,6 +65,13 @@ const FOLDER_VARIABLE: &str = "SELFSAME_EMULATORS";
 pub(crate) struct Emulators {
     bochs: Result<Bochs, Missing>,
     qemu: Result<Qemu, Missing>,
+}
+
+/// Other projects' tools that say what a text of ours means to them, or why they are not there.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    qemu: Result<Qemu, Missing>,
+    virsh: Result<Virsh, Missing>,
 }
 
 /// Why an emulator is not there, and what to do about it; to be shown as the reason for a skip.
@@ -121,6 +130,35 @@ impl Emulators {
     /// When it is not there.
     pub(crate) fn qemu(&self) -> Result<&Qemu, &Missing> {
         self.qemu.as_ref()
+    }
+}
+
+impl Tools {
+    /// Looks for the tools on PATH and in the folder of the emulators, and sets up what is missing.
+    pub(crate) fn provide(workspace: &Workspace) -> Self {
+        let place = Place::of(workspace);
+        let mut installer = None;
+        let tools = Self { qemu: place.provide(&mut installer), virsh: place.provide(&mut installer) };
+        if let (Some(installer), Ok(_), Ok(_)) = (installer, &tools.qemu, &tools.virsh) {
+            installer.tidy();
+        }
+        tools
+    }
+
+    /// QEMU, which expands a `-cpu`.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn qemu(&self) -> Result<&Qemu, &Missing> {
+        self.qemu.as_ref()
+    }
+
+    /// virsh, which knows libvirt's schema and its names.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn virsh(&self) -> Result<&Virsh, &Missing> {
+        self.virsh.as_ref()
     }
 }
 

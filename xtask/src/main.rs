@@ -16,6 +16,7 @@ mod fuzz;
 mod image;
 mod link_check;
 mod mutants;
+mod oracle;
 mod phase;
 mod report;
 mod step;
@@ -209,12 +210,6 @@ fn test(workspace: &Workspace, args: &TestArgs) -> Report {
             None => run_step(&surroundings, step),
         };
         report.add(Entry { word: step.word, outcome });
-    }
-    for tier in Tier::ALL {
-        let Some(why) = tier.why_without_steps() else { continue };
-        let outcome =
-            if args.is_asked_for(tier) { Outcome::Skipped(why.to_owned()) } else { Outcome::NotRun(how_to_ask(tier)) };
-        report.add(Entry { word: tier.word(), outcome });
     }
     report
 }

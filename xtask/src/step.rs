@@ -11,10 +11,11 @@ use crate::boot::{self, BootError, Vehicle};
 use crate::capture_models::{self, CaptureModelsError, Payload};
 use crate::command::{CommandError, Invocation};
 use crate::component::{Component, ComponentError};
-use crate::emulator::{ClaimsError, Emulators, Missing};
+use crate::emulator::{ClaimsError, Emulators, Missing, Tools};
 use crate::fuzz::{Budget, FuzzError, Fuzzers, MissingTool};
 use crate::link_check::{self, LinkCheckError};
 use crate::mutants::{self, MutantsError};
+use crate::oracle::{self, OracleError};
 use crate::tier::Tier;
 use crate::workspace::Workspace;
 
@@ -35,12 +36,14 @@ enum Work {
     Fuzz,
     Mutants,
     Emulators(fn(&Workspace, &Emulators) -> Result<(), NotPassed>),
+    Tools(fn(&Workspace, &Tools) -> Result<(), NotPassed>),
 }
 
 /// What steps work with. Emulators are set up when the first step wants them.
 pub(crate) struct Surroundings<'a> {
     workspace: &'a Workspace,
     emulators: OnceCell<Emulators>,
+    tools: OnceCell<Tools>,
 }
 
 struct CargoStep {
@@ -91,6 +94,8 @@ pub(crate) enum StepError {
     Base(#[from] BaseError),
     #[error(transparent)]
     Boot(#[from] BootError),
+    #[error(transparent)]
+    Oracle(#[from] OracleError),
 }
 
 impl<E: Into<StepError>> From<E> for NotPassed {
@@ -114,11 +119,15 @@ impl From<MissingTool> for NotPassed {
 impl<'a> Surroundings<'a> {
     /// The workspace and nothing else yet.
     pub(crate) fn new(workspace: &'a Workspace) -> Self {
-        Self { workspace, emulators: OnceCell::new() }
+        Self { workspace, emulators: OnceCell::new(), tools: OnceCell::new() }
     }
 
     fn emulators(&self) -> &Emulators {
         self.emulators.get_or_init(|| Emulators::provide(self.workspace))
+    }
+
+    fn tools(&self) -> &Tools {
+        self.tools.get_or_init(|| Tools::provide(self.workspace))
     }
 }
 
@@ -256,6 +265,18 @@ pub(crate) const STEPS: &[Step] = &[
         work: Work::Fuzz,
     },
     Step {
+        word: "tool-qemu",
+        claim: "QEMU means by a `-cpu` of ours what we mean, for random pools of the corpus, and starts with it",
+        tier: Some(Tier::Tools),
+        work: Work::Tools(|workspace, tools| oracle::ask_qemu(workspace, tools.qemu()?)),
+    },
+    Step {
+        word: "tool-libvirt",
+        claim: "libvirt's schema accepts each `<cpu>` of ours, and libvirt knows every name in it",
+        tier: Some(Tier::Tools),
+        work: Work::Tools(|workspace, tools| oracle::ask_libvirt(workspace, tools.virsh()?)),
+    },
+    Step {
         word: "mutants",
         claim: "no protection of the context switch can go unnoticed",
         tier: Some(Tier::Mutants),
@@ -275,6 +296,7 @@ impl Step {
             Work::Fuzz => Ok(Fuzzers::provide(surroundings.workspace)?.run(&TARGETS, Budget::Seconds(60))?),
             Work::Mutants => Ok(mutants::run(surroundings.workspace)?),
             Work::Emulators(run) => run(surroundings.workspace, surroundings.emulators()),
+            Work::Tools(run) => run(surroundings.workspace, surroundings.tools()),
         }
     }
 }

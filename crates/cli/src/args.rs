@@ -148,6 +148,9 @@ pub(crate) struct LevelArguments {
     /// Write the level as a policy file
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Replace FILE of -o whatever it is, unless it is an input
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
     /// The policy's name
     #[arg(long, value_parser = name_parser)]
     pub(crate) name: Option<String>,
@@ -211,6 +214,9 @@ pub(crate) struct PolicyArguments {
     /// Write the policy here instead of to standard output
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Replace FILE of -o whatever it is, unless it is an input
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) reading: Reading,
     #[command(flatten)]
@@ -266,6 +272,9 @@ pub(crate) struct CaptureArguments {
     /// Write the capture here instead of to standard output
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
+    /// Replace FILE of -o whatever it is, unless it is an input
+    #[arg(long, requires = "file")]
+    pub(crate) force: bool,
 }
 
 /// `switch`

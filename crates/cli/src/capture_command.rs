@@ -11,7 +11,13 @@ pub(crate) fn run(arguments: &CaptureArguments) -> Result<Verdict, Problem> {
     use crate::terminal::{note, print};
 
     let name = arguments.name.as_deref();
-    output_file::guard(arguments.file.as_deref(), output_file::Written::Capture, [], false)?;
+    output_file::guard(
+        arguments.file.as_deref(),
+        output_file::Written::Capture,
+        output_file::Over::forced(arguments.force),
+        [],
+        false,
+    )?;
     let dump = if arguments.kvm {
         crate::capture::kvm(name)
     } else {

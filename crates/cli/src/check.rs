@@ -96,6 +96,13 @@ fn answer_definition(
         Obstacle::Extra(place) => {
             feature(place, false, "the guest is to have nothing less than the host (match='strict')")
         }
+        Obstacle::Architecture => RefusalMember {
+            what: "architecture".to_owned(),
+            rule: Rule::Equal.name(),
+            guest: SideMember::Nothing(()),
+            host: SideMember::Nothing(()),
+            reason: "the guest is for CPUs of another architecture".to_owned(),
+        },
     };
     answer.refusals = comparison.obstacles.iter().map(member).collect();
     if is_strict {
@@ -197,7 +204,7 @@ fn read_guest(path: &Path, kind: Option<Kind>, sources: &Sources) -> Result<Gues
         },
         Document::Machines(all) => {
             let host = machine.host(kind.unwrap_or_default(), &Trims::NONE)?;
-            let definition = all.into_iter().find_map(|machines| machines.definition);
+            let definition = all.into_iter().find_map(|machines| machines.definition).map(|definition| *definition);
             Ok(Guest { name: machine.name.clone(), policy: host.default().clone(), definition })
         }
     }
@@ -222,7 +229,7 @@ fn document(guest: &str, kind: Kind, machine: &Machine, answer: &Answer) -> Chec
         derived: machine.is_derived(),
         comparison: answer.comparison.map(Fit::name),
         refusals: answer.refusals.clone(),
-        findings: unsafe_here.chain(machine.findings.iter().map(FindingMember::of)).collect(),
+        findings: unsafe_here.chain(machine.findings().map(FindingMember::of)).collect(),
     }
 }
 
@@ -275,7 +282,7 @@ fn page(
 fn findings(page: &mut Page, answers: &[(&Machine, Answer)], is_verbose: bool) {
     for (machine, _) in answers {
         let is_shown = |finding: &&Finding| is_verbose || finding.is_loud;
-        let shown: Vec<&Finding> = machine.findings.iter().filter(is_shown).collect();
+        let shown: Vec<&Finding> = machine.findings().filter(is_shown).collect();
         // Why a policy is impossible was said already.
         if shown.is_empty() || matches!(machine.origin, Origin::Policy(..)) {
             continue;

@@ -47,13 +47,13 @@ struct LeafDifference {
 pub(crate) fn run(arguments: &DiffArguments) -> Result<Verdict, Problem> {
     let sources = Sources::of(&arguments.sources)?;
     let (a, b) = (load_one(&arguments.a, &sources)?, load_one(&arguments.b, &sources)?);
-    let (set_a, set_b) = (a.raw.features(), b.raw.features());
+    let (set_a, set_b) = (a.raw().features(), b.raw().features());
     let document = DiffDocument {
         schema: SCHEMA,
         only_a: names(&(set_a - set_b)),
         only_b: names(&(set_b - set_a)),
         values: values(&a, &b),
-        leaves: leaves(&a.raw, &b.raw),
+        leaves: leaves(&a.raw(), &b.raw()),
         a: a.label(&b.name),
         b: b.label(&a.name),
     };
@@ -96,13 +96,13 @@ fn values(a: &Machine, b: &Machine) -> Vec<ValueDifference> {
         compare("kind", text(kind_a.to_string()), text(kind_b.to_string()));
         compare("topology", topology(topology_a), topology(topology_b));
     }
-    compare("vendor", text(vendor(&a.raw)), text(vendor(&b.raw)));
-    let (one, other) = (a.raw.signature(), b.raw.signature());
+    compare("vendor", text(vendor(&a.raw())), text(vendor(&b.raw())));
+    let (one, other) = (a.raw().signature(), b.raw().signature());
     let number = |number: u32| SideMember::Number(number);
     compare("family", number(one.family.into()), number(other.family.into()));
     compare("model", number(one.model.into()), number(other.model.into()));
     compare("stepping", number(one.stepping.into()), number(other.stepping.into()));
-    compare("brand", text(brand(&a.raw)), text(brand(&b.raw)));
+    compare("brand", text(brand(&a.raw())), text(brand(&b.raw())));
     for row in &VALUES {
         let is_bits = matches!(row.relation, Relation::All | Relation::Any);
         let is_told = row.name.contains("vendor-") || row.name.ends_with("signature");
@@ -117,7 +117,7 @@ fn values(a: &Machine, b: &Machine) -> Vec<ValueDifference> {
                 _ => SideMember::number(row, row.get(word)),
             }
         };
-        compare(row.name, get(&a.raw), get(&b.raw));
+        compare(row.name, get(&a.raw()), get(&b.raw()));
     }
     values
 }

@@ -14,7 +14,7 @@ use crate::sources::Sources;
 const LIMIT_MIB: u64 = 256;
 
 /// What a file holds.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Document {
     /// What the CPUs of machines, or their hypervisors, said; at least one.
     Machines(Vec<Machines>),

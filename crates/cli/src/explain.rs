@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{Feature, Kind, Relation, Rule, VALUES, Value, What};
+use selfsame_cpuid::{Feature, Gives as _, Kind, Relation, Rule, VALUES, Value, What};
 use serde::Serialize;
 
 use crate::Verdict;
@@ -126,11 +126,11 @@ fn explain_feature(arguments: &ExplainArguments, row: &'static Feature, seen: &[
         let cause = seen.why_not(row);
         FeatureOnHost {
             name: seen.machine.name.clone(),
-            raw: seen.raw.contains(row.place),
-            max: seen.max.contains(row.place),
-            default: seen.default.contains(row.place),
+            raw: seen.has(row.place),
+            max: seen.may_give(row.place),
+            default: seen.gives(row.place),
             rule: cause.as_ref().map(|cause| cause.rule.name()),
-            because: cause.map(|cause| cause.text),
+            because: cause.map(|cause| cause.text.into_owned()),
         }
     };
     let hosts: Vec<FeatureOnHost> = seen.iter().map(on_host).collect();
@@ -218,9 +218,9 @@ fn explain_value(arguments: &ExplainArguments, row: &'static Value, seen: &[Seen
         let get = |leaves: &selfsame_cpuid::Leaves| SideMember::number(row, row.get(leaves.word(row.word)));
         ValueOnHost {
             name: seen.machine.name.clone(),
-            raw: get(&seen.machine.raw),
-            max: get(&seen.host.max().leaves),
-            default: get(&seen.host.default().leaves),
+            raw: get(&seen.machine.raw()),
+            max: get(&seen.host().max().leaves),
+            default: get(&seen.host().default().leaves),
         }
     };
     let hosts: Vec<ValueOnHost> = seen.iter().map(on_host).collect();

@@ -16,9 +16,9 @@ pub(crate) struct Exported {
 }
 
 impl Exported {
-    /// Writes a policy for a target.
-    pub(crate) fn of(stored: &StoredPolicy, target: Target) -> Result<Self, Problem> {
-        let export = export(&stored.policy, &stored.name, target, Models::known())?;
+    /// Writes a policy for a target, to which the names of models mean what `models` says.
+    pub(crate) fn of(stored: &StoredPolicy, target: Target, models: &Models) -> Result<Self, Problem> {
+        let export = export(&stored.policy, &stored.name, target, models)?;
         Ok(Self { target, export })
     }
 

@@ -1,19 +1,21 @@
 //! Files to hosts.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
-use selfsame_formats::{Dump, Machines, Source};
+use selfsame_formats::{self as file, Dump, Machines, NamedMachine, Source};
 
 use crate::cpus;
 use crate::document::{self, Document, StoredPolicy};
 use crate::finding::Finding;
+use crate::named::{self, Kindred, Named};
 use crate::problem::{Problem, printable, shown};
 use crate::progress::Progress;
 use crate::sources::Sources;
@@ -39,19 +41,36 @@ impl Deref for Machine {
 #[derive(Debug)]
 pub(crate) struct Said {
     /// Its file.
-    pub(crate) path: PathBuf,
+    pub(crate) path: Rc<Path>,
     /// Who says it.
     pub(crate) origin: Origin,
-    /// What was said: the level of all logical CPUs.
-    pub(crate) raw: Leaves,
-    /// How many logical CPUs there are; none in a policy.
-    pub(crate) cpus: usize,
-    /// The MSRs that the file has.
-    pub(crate) msrs: BTreeSet<u32>,
     /// What else is known, as KEY=VALUE.
-    pub(crate) context: Vec<String>,
-    /// What is odd about its data.
-    pub(crate) findings: Vec<Finding>,
+    pub(crate) context: Rc<[String]>,
+    /// What is odd about its data and that of many others.
+    common_findings: Rc<[Rc<Finding>]>,
+    /// What is odd about its data alone.
+    own_findings: Box<[Rc<Finding>]>,
+    data: Data,
+}
+
+/// The CPU of a host.
+#[derive(Debug)]
+enum Data {
+    /// By what CPUID answered.
+    Leaves(Box<Answers>),
+    /// By the names of its features.
+    Names(Named),
+}
+
+/// What CPUID and MSRs answered.
+#[derive(Debug)]
+struct Answers {
+    /// The level of all logical CPUs.
+    raw: Leaves,
+    /// How many logical CPUs there are; none in a policy.
+    cpus: usize,
+    /// The MSRs that the file has.
+    msrs: BTreeSet<u32>,
 }
 
 /// Who says what a host has.
@@ -66,22 +85,35 @@ pub(crate) enum Origin {
 }
 
 impl Said {
-    fn of_dump(path: &Path, dump: &Dump) -> Self {
+    fn of_dump(path: &Rc<Path>, dump: &Dump) -> Self {
         let united = cpus::united(dump);
         let origin =
             if dump.source.is_hardware() { Origin::Hardware(dump.source) } else { Origin::Offered(dump.source) };
+        let answers = Answers { raw: united.leaves, cpus: dump.cpus.len(), msrs: united.msrs };
         Self {
-            path: path.to_owned(),
+            path: Rc::clone(path),
             origin,
-            raw: united.leaves,
-            cpus: dump.cpus.len(),
-            msrs: united.msrs,
-            context: dump.context.iter().map(|(key, value)| printable(&format!("{key}={value}"))).collect(),
-            findings: united.findings,
+            context: named::context(&dump.context),
+            common_findings: Rc::default(),
+            own_findings: united.findings.into_iter().map(Rc::new).collect(),
+            data: Data::Leaves(Box::new(answers)),
         }
     }
 
-    fn of_policy(path: &Path, stored: &StoredPolicy) -> Self {
+    fn of_names(path: &Rc<Path>, machine: NamedMachine, kindred: &mut Kindred) -> Self {
+        let origin = Origin::Offered(machine.source());
+        let (named, own_findings) = kindred.take(machine);
+        Self {
+            path: Rc::clone(path),
+            origin,
+            context: Rc::clone(&named.kin.context),
+            common_findings: Rc::clone(&named.kin.findings),
+            own_findings,
+            data: Data::Names(named),
+        }
+    }
+
+    fn of_policy(path: &Rc<Path>, stored: &StoredPolicy) -> Self {
         let StoredPolicy { context, policy, .. } = stored;
         let mut findings = Vec::new();
         policy.verify(|fault| {
@@ -89,31 +121,70 @@ impl Said {
             findings.push(Finding { rule: fault.rule(), ..finding }.loud());
         });
         Self {
-            path: path.to_owned(),
+            path: Rc::clone(path),
             origin: Origin::Policy(policy.kind, policy.topology),
-            raw: policy.leaves.clone(),
-            cpus: 0,
-            msrs: policy.leaves.msrs().map(|(index, _)| index).collect(),
             context: context.iter().flat_map(|text| text.split_ascii_whitespace()).map(str::to_owned).collect(),
-            findings,
+            common_findings: Rc::default(),
+            own_findings: findings.into_iter().map(Rc::new).collect(),
+            data: Data::Leaves(Box::new(Answers {
+                raw: policy.leaves.clone(),
+                cpus: 0,
+                msrs: policy.leaves.msrs().map(|(index, _)| index).collect(),
+            })),
         }
+    }
+
+    /// What CPUID answers, or would answer: the level of all logical CPUs.
+    pub(crate) fn raw(&self) -> Cow<'_, Leaves> {
+        match &self.data {
+            Data::Leaves(answers) => Cow::Borrowed(&answers.raw),
+            Data::Names(named) => Cow::Owned(named.machine.dump("").raw().leaves),
+        }
+    }
+
+    /// The features of a host of which there is nothing but names.
+    pub(crate) fn named(&self) -> Option<&Named> {
+        match &self.data {
+            Data::Leaves(_) => None,
+            Data::Names(named) => Some(named),
+        }
+    }
+
+    /// How many logical CPUs there are; none in a policy.
+    pub(crate) fn cpus(&self) -> usize {
+        match &self.data {
+            Data::Leaves(answers) => answers.cpus,
+            Data::Names(_) => 1,
+        }
+    }
+
+    /// What is odd about its data.
+    pub(crate) fn findings(&self) -> impl ExactSizeIterator<Item = &Finding> + Clone {
+        let findings: Vec<&Finding> = self.common_findings.iter().chain(&self.own_findings).map(|rc| &**rc).collect();
+        findings.into_iter()
     }
 }
 
 impl Machine {
     /// Takes what a file holds as hosts.
-    pub(crate) fn all_of(path: &Path, document: &Document) -> Vec<Self> {
+    pub(crate) fn all_of(path: &Path, document: Document) -> Vec<Self> {
+        let (path, mut kindred) = (&Rc::from(path), Kindred::default());
         match document {
-            Document::Machines(all) => all.iter().flat_map(|same| Self::all_alike(path, same)).collect(),
+            Document::Machines(all) => {
+                all.into_iter().flat_map(|same| Self::all_alike(path, same, &mut kindred)).collect()
+            }
             Document::Policy(policy) => {
-                vec![Self { name: policy.name.clone(), said: Rc::new(Said::of_policy(path, policy)) }]
+                vec![Self { name: policy.name.clone(), said: Rc::new(Said::of_policy(path, &policy)) }]
             }
         }
     }
 
-    fn all_alike<'d>(path: &Path, same: &'d Machines) -> impl Iterator<Item = Self> + use<'d> {
-        let said = Rc::new(Said::of_dump(path, &same.dump));
-        same.names.iter().map(move |name| Self { name: printable(name), said: Rc::clone(&said) })
+    fn all_alike(path: &Rc<Path>, same: Machines, kindred: &mut Kindred) -> impl Iterator<Item = Self> + use<> {
+        let said = Rc::new(match same.said {
+            file::Said::Dump(dump) => Said::of_dump(path, &dump),
+            file::Said::Names(machine) => Said::of_names(path, machine, kindred),
+        });
+        same.names.into_iter().map(move |name| Self { name: printable(&name), said: Rc::clone(&said) })
     }
 
     /// Takes what a file holds as the one host that is asked for.
@@ -122,7 +193,7 @@ impl Machine {
     ///
     /// The file tells of several.
     pub(crate) fn one_of(path: &Path, document: &Document) -> Result<Self, Problem> {
-        let [machine] = <[Self; 1]>::try_from(Self::all_of(path, document))
+        let [machine] = <[Self; 1]>::try_from(Self::all_of(path, document.clone()))
             .map_err(|all| Problem::SeveralMachines { path: path.to_owned(), count: all.len() })?;
         Ok(machine)
     }
@@ -138,23 +209,28 @@ impl Machine {
     ///
     /// What a hypervisor offers to one kind of guest says nothing about another kind.
     pub(crate) fn host(&self, kind: Kind, trims: &Trims) -> Result<Host, Problem> {
-        let refused = |what, found| Problem::Kind { path: self.path.clone(), what, found, wanted: kind };
+        let refused = |what, found| Problem::Kind { path: self.path.to_path_buf(), what, found, wanted: kind };
         match self.origin {
-            Origin::Hardware(_) => Ok(Host::from_hardware(&self.raw, kind, trims)),
+            Origin::Hardware(_) => Ok(Host::from_hardware(&self.raw(), kind, trims)),
             Origin::Offered(source) => match (source, kind.is_xen()) {
                 (Source::Kvm, true) => Err(refused("this is what KVM offers to", Kind::Kvm)),
                 (Source::Xen, false) => Err(refused("this is what Xen offers to", Kind::Hvm)),
-                (source, _) if source.is_by_name() => Ok(Host::from_vmm(&self.raw, kind, trims)),
-                _ => Ok(Host::from_offered(&self.raw, kind, trims)),
+                (source, _) if source.is_by_name() => Ok(Host::from_vmm(&self.raw(), kind, trims)),
+                _ => Ok(Host::from_offered(&self.raw(), kind, trims)),
             },
             Origin::Policy(found, _) if found != kind => Err(refused("this is a policy for", found)),
-            Origin::Policy(..) => Ok(Host::from_offered(&self.raw, kind, trims)),
+            Origin::Policy(..) => Ok(Host::from_offered(&self.raw(), kind, trims)),
         }
     }
 
     /// Whether what guests get is derived from the hardware by the table, and not what a hypervisor said.
     pub(crate) fn is_derived(&self) -> bool {
         matches!(self.origin, Origin::Hardware(_))
+    }
+
+    /// Whether a hypervisor, or a file of one, says what guests get.
+    pub(crate) fn is_offered(&self) -> bool {
+        matches!(self.origin, Origin::Offered(_))
     }
 
     /// Whether a dump lacks an MSR that the CPU has: what it tells of counts as absent, and may be there.
@@ -165,12 +241,13 @@ impl Machine {
             0x480..=0x493 => "vmx",
             _ => "",
         };
-        let has_it = gate.is_empty() || feature(gate).is_some_and(|row| self.raw.is_set(row.place));
+        let Data::Leaves(answers) = &self.data else { return false };
+        let has_it = gate.is_empty() || feature(gate).is_some_and(|row| answers.raw.is_set(row.place));
         let is_whole = match self.origin {
             Origin::Hardware(source) | Origin::Offered(source) => source.is_by_name(),
             Origin::Policy(..) => true,
         };
-        !is_whole && has_it && !self.msrs.contains(&index)
+        !is_whole && has_it && !answers.msrs.contains(&index)
     }
 
     /// The name with the file, where another has the same name.
@@ -187,19 +264,30 @@ impl Machine {
     }
 
     /// The CPU's own name for itself, else that of its model, else its signature.
-    pub(crate) fn cpu(&self) -> String {
-        let brand = brand(&self.raw);
+    pub(crate) fn cpu(&self) -> Rc<str> {
+        if let Some(named) = self.named() {
+            return Rc::clone(&named.kin.cpu);
+        }
+        let raw = self.raw();
+        let brand = brand(&raw);
         let model = || self.context.iter().find_map(|pair| pair.strip_prefix("model="));
         match (brand.is_empty(), model()) {
-            (false, _) => brand,
-            (true, Some(model)) => format!("{model} ({})", self.signature()),
-            (true, None) => format!("{} {}", vendor(&self.raw).trim(), self.signature()),
+            (false, _) => brand.into(),
+            (true, model) => cpu_text(model, &vendor(&raw), self.signature()),
         }
     }
 
     /// Family, model and stepping.
     pub(crate) fn signature(&self) -> Signature {
-        self.raw.signature()
+        self.named().map_or_else(|| self.raw().signature(), |named| named.machine.signature())
+    }
+}
+
+/// What a CPU without a name for itself is called.
+pub(crate) fn cpu_text(model: Option<&str>, vendor: &str, signature: Signature) -> Rc<str> {
+    match model {
+        Some(model) => format!("{model} ({signature})").into(),
+        None => format!("{} {signature}", vendor.trim()).into(),
     }
 }
 
@@ -215,8 +303,11 @@ pub(crate) fn brand(leaves: &Leaves) -> String {
 /// The vendor's twelve bytes as text, without the NULs at its end.
 pub(crate) fn vendor(leaves: &Leaves) -> String {
     let leaf_0 = leaves.get(0, 0);
-    let bytes = [leaf_0.ebx, leaf_0.edx, leaf_0.ecx].map(u32::to_le_bytes);
-    let bytes = bytes.as_flattened();
+    vendor_text([leaf_0.ebx, leaf_0.edx, leaf_0.ecx].map(u32::to_le_bytes).as_flattened())
+}
+
+/// The same of the twelve bytes.
+pub(crate) fn vendor_text(bytes: &[u8]) -> String {
     let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
     bytes.get(..end).unwrap_or_default().escape_ascii().to_string()
 }
@@ -251,7 +342,7 @@ pub(crate) fn load(paths: &[PathBuf], skip_bad: bool, sources: &Sources) -> Resu
         match document::read(&path, sources) {
             Ok(Document::Policy(_)) if directory.is_some() => policies.push(path),
             Ok(document) => {
-                machines.extend(Machine::all_of(&path, &document));
+                machines.extend(Machine::all_of(&path, document));
                 if let Some(directory) = directory {
                     *dumps_of.entry(directory).or_default() += 1;
                 }
@@ -309,9 +400,12 @@ fn skipped(problems: &[Problem]) -> Vec<(String, String)> {
 /// Gives hosts of the same name a number, by the order of their paths.
 fn name_apart(machines: &mut [Machine]) {
     // Hosts of one file keep its order.
-    machines.sort_by(|a, b| if a.likeness() == b.likeness() { Ordering::Equal } else { a.path.cmp(&b.path) });
-    let mut taken: BTreeSet<String> = BTreeSet::new();
+    machines.sort_by(|a, b| if Rc::ptr_eq(&a.path, &b.path) { Ordering::Equal } else { a.path.cmp(&b.path) });
+    let mut taken: HashSet<String> = HashSet::with_capacity(machines.len());
     for machine in machines {
+        if taken.insert(machine.name.clone()) {
+            continue;
+        }
         let mut name = machine.name.clone();
         let mut number = 2;
         while !taken.insert(name.clone()) {

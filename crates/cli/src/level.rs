@@ -1,10 +1,12 @@
 //! `level`: the CPU that all hosts of a pool can give.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
+use std::rc::Rc;
 
-use selfsame_cpuid::{Disagreement, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
+use selfsame_cpuid::{Disagreement, Featureset, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
+use selfsame_formats::Kin;
 
 use crate::Verdict;
 use crate::args::LevelArguments;
@@ -17,8 +19,9 @@ use crate::json::{
     SignatureMember, ValueOfHosts, WarningMember, XstateMember, feature_names, hex, print_document,
 };
 use crate::losses::{Lost, Unwarned, losses};
+use crate::named::CommonToKin;
 use crate::names::numbers;
-use crate::output_file::{self, Written, is_stdout};
+use crate::output_file::{self, Over, Written, is_stdout};
 use crate::problem::{Problem, shown};
 use crate::sources::Sources;
 use crate::terminal::note;
@@ -49,7 +52,13 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
     let file = arguments.file.as_deref();
     let inputs = arguments.hosts.iter().chain(&arguments.running);
-    output_file::guard(file, Written::policy(arguments.export), inputs, arguments.output.json)?;
+    output_file::guard(
+        file,
+        Written::policy(arguments.export),
+        Over::forced(arguments.force),
+        inputs,
+        arguments.output.json,
+    )?;
     let running = running_guests(&arguments.running, arguments.kind)?;
     let sources = Sources::of(&arguments.reading.sources)?;
     let pool = load(&arguments.hosts, arguments.reading.skip_bad, &sources)?;
@@ -58,7 +67,7 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
     let is_accepted = level.is_accepted();
     let accepted = level.policy.as_ref().filter(|_| is_accepted);
     let exported = match (accepted, arguments.export) {
-        (Some(policy), Some(target)) => Some(Exported::of(policy, target)?),
+        (Some(policy), Some(target)) => Some(Exported::of(policy, target, sources.models())?),
         _ => None,
     };
     if let Some(path) = file {
@@ -133,9 +142,26 @@ impl<'m> Level<'m> {
         for guest in running.iter().filter(|guest| guest.policy.kind == kind) {
             leveller.keep_leaves_of(&guest.policy);
         }
-        // Hosts that are alike count once, by the name that comes first.
-        for seen in alike(&seen).iter().filter_map(|group| seen.get(*group.first()?)) {
-            leveller.add(&seen.machine.name, seen.host.default());
+        // Hosts that are alike count once, by the name that comes first, and kin by what all and any of them give.
+        let groups = alike(&seen);
+        let mut families: BTreeMap<*const CommonToKin, (&str, Kin)> = BTreeMap::new();
+        for seen in groups.iter().filter_map(|group| seen.get(*group.first()?)) {
+            let Some(named) = seen.named() else {
+                leveller.add(&seen.machine.name, seen.host().default());
+                continue;
+            };
+            let given = Featureset::from(&*named.given);
+            match families.entry(Rc::as_ptr(&named.kin)) {
+                Entry::Occupied(entry) => entry.into_mut().1.add(&given),
+                Entry::Vacant(entry) => {
+                    entry.insert((&seen.machine.name, Kin::new(&named.machine, &given)));
+                }
+            }
+        }
+        for (name, kin) in families.values() {
+            for leaves in kin.leaves() {
+                leveller.add(name, Host::from_vmm(&leaves, kind, &Trims::NONE).default());
+            }
         }
         let finished = leveller.finish();
         let (policy, refusals) = match finished {
@@ -145,7 +171,7 @@ impl<'m> Level<'m> {
             }
             Err(disagreement) => (None, disagreements(&disagreement, &seen)),
         };
-        let (lost, unwarned) = policy.as_ref().map(|policy| losses(policy, &seen)).unwrap_or_default();
+        let (lost, unwarned) = policy.as_ref().map(|policy| losses(policy, &seen, &groups)).unwrap_or_default();
         let context = Some(format!("hosts={}", seen.len()));
         let stored = |policy| StoredPolicy { name: name.to_owned(), source: Some("level".to_owned()), context, policy };
         let running = answers(&pool.machines, running, trims)?;
@@ -167,7 +193,7 @@ impl<'m> Level<'m> {
     /// What each host brings and costs.
     pub(crate) fn costs(&self) -> Vec<CostMember> {
         let mut costs: Vec<CostMember> = Vec::with_capacity(self.seen.len());
-        let mut known: BTreeMap<*const Said, usize> = BTreeMap::new();
+        let mut known: HashMap<*const Said, usize> = HashMap::with_capacity(self.seen.len());
         for (i, seen) in self.seen.iter().enumerate() {
             let host = seen.machine.name.clone();
             let alike = known.get(&seen.machine.likeness()).and_then(|&i| costs.get(i)).cloned();
@@ -178,8 +204,8 @@ impl<'m> Level<'m> {
                     host,
                     path: shown(&seen.machine.path).into(),
                     source: seen.machine.source().into(),
-                    cpu: seen.machine.cpu().into(),
-                    features: seen.default.iter().filter_map(feature_at).count(),
+                    cpu: seen.machine.cpu(),
+                    features: seen.given_count(),
                     lost: 0,
                     lost_alone: Vec::new(),
                 },
@@ -204,7 +230,7 @@ impl<'m> Level<'m> {
         let findings = pool
             .machines
             .iter()
-            .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)));
+            .flat_map(|machine| machine.findings().map(|finding| FindingMember::of_host(&machine.name, finding)));
         LevelDocument {
             schema: SCHEMA,
             kind: self.kind.name(),
@@ -312,7 +338,7 @@ fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRef
     let refusal = |what: String, rule: Rule, reason: &str, value: &dyn Fn(&Policy) -> Option<SideMember>| {
         let mut values: BTreeMap<SideMember, Vec<String>> = BTreeMap::new();
         for seen in seen {
-            if let Some(value) = value(seen.host.default()) {
+            if let Some(value) = value(seen.host().default()) {
                 values.entry(value).or_default().push(seen.machine.name.clone());
             }
         }
@@ -340,4 +366,96 @@ fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRef
         refusals.push(refusal(component.to_string(), Rule::Layout, Rule::Layout.meaning(), &place));
     }
     refusals
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use selfsame_cpuid::FEATURES;
+    use selfsame_formats::{Machines, Models, Reading, Said as FileSays, read_all};
+
+    use super::*;
+    use crate::document::Document;
+
+    /// The hosts of a file, each kept by the names of its features, or laid out as leaves.
+    fn pool(all: Vec<Machines>) -> Pool {
+        let machines = Machine::all_of(Path::new("hosts.xml"), Document::Machines(all));
+        Pool { machines, skipped: Vec::new(), is_one_file: false }
+    }
+
+    fn laid_out(all: &[Machines]) -> Vec<Machines> {
+        let mut laid_out = all.to_vec();
+        for same in &mut laid_out {
+            same.said = FileSays::Dump(Box::new(same.dump().into_owned()));
+        }
+        laid_out
+    }
+
+    /// All that a level says, as text.
+    fn told(pool: &Pool, kind: Kind) -> Vec<String> {
+        let level = Level::of(pool, kind, &Trims::NONE, &[], "level").unwrap();
+        let document = level.document(pool);
+        let costs = document.costs.iter().map(|cost| format!("{cost:?}"));
+        let lost = level.lost.iter().map(|lost| format!("{lost:?}"));
+        let unwarned = level.unwarned.iter().map(|unwarned| format!("{unwarned:?}"));
+        let refusals = level.refusals.iter().map(|refusal| format!("{refusal:?}"));
+        let mut findings: Vec<String> = document.findings.iter().map(|finding| format!("{finding:?}")).collect();
+        findings.sort();
+        let policy = level.policy.iter().map(StoredPolicy::text);
+        costs.chain(lost).chain(unwarned).chain(refusals).chain(findings).chain(policy).collect()
+    }
+
+    fn element() -> impl Strategy<Value = String> {
+        let models: Vec<String> = Models::known().iter().map(|(name, _)| name.to_owned()).collect();
+        let model = prop_oneof![
+            4 => prop::sample::select(models).prop_map(|name| format!("<model>{name}</model>")),
+            2 => Just("<model>Skylake-Server</model>".to_owned()),
+            2 => Just("<model>SapphireRapids</model>".to_owned()),
+            1 => Just(String::new()),
+        ];
+        let names: Vec<&str> = FEATURES.iter().map(|row| row.name).collect();
+        let often = [
+            "pae", "pse36", "xsave", "avx", "avx2", "vmx", "xsaves", "shstk", "ibt", "pcid", "amx-tile", "lm",
+            "syscall",
+        ];
+        let name = prop_oneof![prop::sample::select(names), prop::sample::select(often.to_vec()), Just("unheard-of")];
+        let policy = prop::sample::select(vec!["require", "force", "disable", "forbid", "optional"]);
+        let feature = (name, policy).prop_map(|(name, policy)| format!("<feature policy='{policy}' name='{name}'/>"));
+        let rest = prop::sample::select(vec![
+            "<vendor>Intel</vendor>",
+            "<vendor>Intel</vendor><maxphysaddr mode='emulate' bits='46'/>",
+            "<vendor>AMD</vendor>",
+            "<signature family='6' model='85' stepping='4'/>",
+            "",
+        ]);
+        (model, rest, prop::collection::vec(feature, 1..24)).prop_map(|(model, rest, features)| {
+            format!("<cpu><arch>x86_64</arch>{model}{rest}<feature name='fpu'/>{}</cpu>", features.concat())
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn hosts_by_name_level_as_their_leaves_do(
+            elements in prop::collection::vec(element(), 1..8),
+            kind in prop::sample::select(Kind::ALL.to_vec()),
+        ) {
+            let text = elements.concat();
+            let all = read_all(text.as_bytes(), "hosts", &Reading::default()).unwrap();
+            let laid_out = laid_out(&all);
+            let (named, laid_out) = (pool(all), pool(laid_out));
+            for (named, laid_out) in named.machines.iter().zip(&laid_out.machines) {
+                prop_assert!(named.cpu() == laid_out.cpu() && named.context == laid_out.context);
+                prop_assert!(named.raw() == laid_out.raw(), "{}", named.name);
+            }
+            let (named, laid_out) = (told(&named, kind), told(&laid_out, kind));
+            for (named, laid_out) in named.iter().zip(&laid_out) {
+                prop_assert_eq!(named, laid_out);
+            }
+            prop_assert_eq!(named.len(), laid_out.len());
+        }
+    }
 }

@@ -302,7 +302,7 @@ fn running(page: &mut Page, level: &Level<'_>, is_verbose: bool) {
 
 /// The hosts' findings: those that may cost features in full, of the rest how many there are.
 fn findings(page: &mut Page, pool: &Pool, is_verbose: bool) {
-    let total: usize = pool.machines.iter().map(|machine| machine.findings.len()).sum();
+    let total: usize = pool.machines.iter().map(|machine| machine.findings().len()).sum();
     if total + pool.skipped.len() == 0 {
         return;
     }
@@ -315,7 +315,7 @@ fn findings(page: &mut Page, pool: &Pool, is_verbose: bool) {
     let mut groups: Vec<((&str, &str), bool, Vec<&str>)> = Vec::new();
     let mut known: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for machine in &pool.machines {
-        for finding in &machine.findings {
+        for finding in machine.findings() {
             if !is_verbose && !finding.is_loud {
                 hidden += 1;
                 continue;

@@ -1,12 +1,12 @@
 //! What a level lost, to which hosts, and why.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::rc::Rc;
 
-use selfsame_cpuid::{Feature, Member, Policy, Rule, blame, kept_as_warning};
+use selfsame_cpuid::{Feature, Gives as _, Member, Policy, Rule, blame, kept_as_warning};
 
 use crate::terminal::count;
-use crate::why::{BY_WORDS, Group, Seen, alike};
+use crate::why::{BY_WORDS, Group, NOT_OFFERED, Seen};
 
 /// A feature that some host has and the level lacks.
 #[derive(Debug)]
@@ -30,27 +30,28 @@ pub(crate) struct Unwarned {
     pub(crate) hosts: Vec<usize>,
 }
 
-/// What a level lost of what its hosts have.
-pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>]) -> (Vec<Lost>, Vec<Unwarned>) {
-    // Of hosts that are alike, one is blamed for all.
-    let groups = alike(seen);
-    let first = |group: &Group| seen.get(*group.first()?);
-    let members: Vec<Member<'_>> =
-        groups.iter().filter_map(first).map(|seen| Member { name: &seen.machine.name, host: &seen.host }).collect();
-    let group_of: BTreeMap<&str, &Group> = members.iter().map(|member| member.name).zip(&groups).collect();
+/// What a level lost of what its hosts have. Of each of `groups`, hosts that are alike, one is blamed for all.
+pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Vec<Lost>, Vec<Unwarned>) {
+    let firsts: Vec<(&Group, &Seen<'_>)> =
+        groups.iter().filter_map(|group| Some((group, seen.get(*group.first()?)?))).collect();
+    let members: Vec<Member<'_, Seen<'_>>> =
+        firsts.iter().map(|(_, seen)| Member { name: &seen.machine.name, host: *seen }).collect();
     let mut lost = Vec::new();
     // Few sets of hosts cost many features.
-    let mut known: Vec<(Vec<&Group>, Rc<[usize]>)> = Vec::new();
+    let mut known: Vec<(Vec<Blamed<'_>>, Rc<[usize]>)> = Vec::new();
     blame(level, &members, |loss| {
         let feature = loss.feature;
-        let mut blamed: Vec<&Group> = loss.hosts().filter_map(|name| group_of.get(name).copied()).collect();
+        let mut blamed: Vec<Blamed<'_>> = Vec::with_capacity(firsts.len());
+        blamed.extend(loss.places().filter_map(|at| firsts.get(at).copied()));
         let is_by_host = !blamed.is_empty();
         // What the words take away is no host's cost.
-        blamed.retain(|group| !first(group).is_some_and(|seen| seen.is_trimmed(feature)));
-        let hosts: Vec<&Seen<'_>> = blamed.iter().filter_map(|group| first(group)).collect();
+        blamed.retain(|(_, first)| !first.is_trimmed(feature));
+        // What thousands of hosts say in the same words is not asked of each.
+        let is_unoffered = |(_, host): &Blamed<'_>| host.machine.is_offered() && !host.has(feature.place);
         let (rule, because) = match loss.rule {
-            Rule::NotOnHost if is_by_host && hosts.is_empty() => by_words(feature, seen),
-            Rule::NotOnHost => (rule_on_hosts(feature, &hosts), not_on_host(feature, &blamed, seen)),
+            Rule::NotOnHost if is_by_host && blamed.is_empty() => by_words(feature, seen),
+            Rule::NotOnHost if blamed.iter().all(is_unoffered) => (Rule::NotOnHost, NOT_OFFERED.to_owned()),
+            Rule::NotOnHost => (rule_on_hosts(feature, &blamed), not_on_host(feature, &blamed, seen)),
             rule => (rule, loss.to_string()),
         };
         let hosts = known.iter().find(|(groups, _)| is_same(groups, &blamed)).map(|(_, hosts)| Rc::clone(hosts));
@@ -63,21 +64,24 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>]) -> (Vec<Lost>, Vec<Unwar
     });
     let mut unwarned = Vec::new();
     kept_as_warning(level, &members, |warning| {
-        let groups: Vec<&Group> = warning.hosts().filter_map(|name| group_of.get(name).copied()).collect();
+        let groups: Vec<Blamed<'_>> = warning.places().filter_map(|at| firsts.get(at).copied()).collect();
         unwarned.push(Unwarned { feature: warning.feature, hosts: places(&groups, seen.len()) });
     });
     (lost, unwarned)
 }
 
+/// Hosts that are alike, and the first of them.
+type Blamed<'s> = (&'s Group, &'s Seen<'s>);
+
 /// Whether two lists are of the same groups.
-fn is_same(a: &[&Group], b: &[&Group]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b))
+fn is_same(a: &[Blamed<'_>], b: &[Blamed<'_>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| std::ptr::eq(*a, *b))
 }
 
 /// The hosts of groups, of `count` in all, ascending.
-fn places(groups: &[&Group], count: usize) -> Vec<usize> {
+fn places(groups: &[Blamed<'_>], count: usize) -> Vec<usize> {
     let mut is_there = vec![false; count];
-    for &host in groups.iter().copied().flatten() {
+    for &host in groups.iter().flat_map(|(group, _)| *group) {
         if let Some(is_there) = is_there.get_mut(host) {
             *is_there = true;
         }
@@ -88,16 +92,16 @@ fn places(groups: &[&Group], count: usize) -> Vec<usize> {
 /// Why the words cost a feature: they name it, or something that it needs.
 fn by_words(feature: &Feature, seen: &[Seen<'_>]) -> (Rule, String) {
     match seen.iter().filter(|seen| seen.is_trimmed(feature)).find_map(|seen| seen.why_not(feature)) {
-        Some(cause) => (cause.rule, cause.text),
+        Some(cause) => (cause.rule, cause.text.into_owned()),
         None => (Rule::OfferNever, BY_WORDS.to_owned()),
     }
 }
 
 /// The rule by which hosts cost a feature: one that has it and hides it does so by another than one that lacks it.
-fn rule_on_hosts(feature: &Feature, hosts: &[&Seen<'_>]) -> Rule {
-    let mut rules = hosts.iter().map(|seen| match seen.why_not(feature) {
-        Some(cause) if seen.raw.contains(feature.place) => cause.rule,
-        _ => Rule::NotOnHost,
+fn rule_on_hosts(feature: &Feature, hosts: &[Blamed<'_>]) -> Rule {
+    let mut rules = hosts.iter().map(|(_, seen)| {
+        let cause = seen.has(feature.place).then(|| seen.why_not(feature)).flatten();
+        cause.map_or(Rule::NotOnHost, |cause| cause.rule)
     });
     let first = rules.next().unwrap_or(Rule::NotOnHost);
     if rules.all(|rule| rule == first) { first } else { Rule::NotOnHost }
@@ -107,22 +111,21 @@ fn rule_on_hosts(feature: &Feature, hosts: &[&Seen<'_>]) -> Rule {
 const LONG: usize = 16;
 
 /// Why the hosts that cost a feature do not give it: each cause once, with its hosts where there are several.
-fn not_on_host(feature: &Feature, groups: &[&Group], seen: &[Seen<'_>]) -> String {
-    let mut causes: Vec<(String, Vec<&Group>)> = Vec::new();
-    for group in groups {
-        let Some(host) = group.first().and_then(|&i| seen.get(i)) else { continue };
+fn not_on_host(feature: &Feature, blamed: &[Blamed<'_>], seen: &[Seen<'_>]) -> String {
+    let mut causes: Vec<(Cow<'static, str>, Vec<Blamed<'_>>)> = Vec::new();
+    for &(group, host) in blamed {
         let text = match host.why_not(feature) {
-            Some(cause) if host.raw.contains(feature.place) || !host.machine.is_derived() => cause.text,
-            _ => host.lacks(feature.place).to_owned(),
+            Some(cause) if host.has(feature.place) || !host.machine.is_derived() => cause.text,
+            _ => host.lacks(feature.place).into(),
         };
         match causes.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, groups)) => groups.push(group),
-            None => causes.push((text, vec![group])),
+            Some((_, groups)) => groups.push((group, host)),
+            None => causes.push((text, vec![(group, host)])),
         }
     }
-    let who = |groups: &[&Group]| {
+    let who = |groups: &[Blamed<'_>]| {
         let names = || places(groups, seen.len()).into_iter().filter_map(|i| Some(&*seen.get(i)?.machine.name));
-        match groups.iter().map(|group| group.len()).sum() {
+        match groups.iter().map(|(group, _)| group.len()).sum() {
             1 => names().collect(),
             2 if names().all(|name| name.len() <= LONG) => names().collect::<Vec<_>>().join(", "),
             number => count(number, "host"),
@@ -130,7 +133,7 @@ fn not_on_host(feature: &Feature, groups: &[&Group], seen: &[Seen<'_>]) -> Strin
     };
     match &causes[..] {
         [] => "the host lacks it".to_owned(),
-        [(text, _)] => text.clone(),
+        [(text, _)] => text.clone().into_owned(),
         _ => {
             let parts: Vec<String> = causes.iter().map(|(text, groups)| format!("{}: {text}", who(groups))).collect();
             parts.join("; ")

@@ -17,6 +17,7 @@ mod json;
 mod level;
 mod level_page;
 mod losses;
+mod named;
 mod names;
 mod output_file;
 mod peers;

@@ -20,15 +20,34 @@ pub(crate) enum Written {
     /// A capture.
     Capture,
     /// A policy in the form that another stack takes.
-    Export,
+    Export(Target),
     /// An image of extended state.
     Image,
+}
+
+/// What may be written over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Over {
+    /// An older output of the same kind, which can be made again.
+    OwnKind,
+    /// Whatever is there, but for an input.
+    Anything,
+}
+
+impl Over {
+    /// As `--force` says.
+    pub(crate) const fn forced(is_forced: bool) -> Self {
+        if is_forced { Self::Anything } else { Self::OwnKind }
+    }
 }
 
 impl Written {
     /// What `-o` is to hold where a policy may be exported.
     pub(crate) const fn policy(target: Option<Target>) -> Self {
-        if target.is_some() { Self::Export } else { Self::Policy }
+        match target {
+            Some(target) => Self::Export(target),
+            None => Self::Policy,
+        }
     }
 }
 
@@ -37,10 +56,12 @@ pub(crate) fn is_stdout(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
-/// Refuses to write over what cannot be made again: an input, somebody's capture, or a file of another kind.
+/// Refuses to write over what cannot be made again: an input, somebody's capture, a file of another kind or of another
+/// tool.
 pub(crate) fn guard<'p>(
     path: Option<&Path>,
     written: Written,
+    over: Over,
     inputs: impl IntoIterator<Item = &'p PathBuf>,
     is_json: bool,
 ) -> Result<(), Problem> {
@@ -64,13 +85,21 @@ pub(crate) fn guard<'p>(
         }
     }
     let is_empty = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    if is_empty || over == Over::Anything {
+        return Ok(());
+    }
     let what = match written {
+        Written::Policy if is_policy(path) => return Ok(()),
         Written::Policy if is_dump(path) => "a dump of a machine, and a policy is to be written",
-        Written::Capture if !is_empty && !is_dump(path) => "a file that is no capture",
-        // What the other stack's own files are, such as an older export, may be replaced.
-        Written::Export if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
-        Written::Image if is_ours(path) || is_dump(path) => "a dump or a policy, and an image is to be written",
-        _ => return Ok(()),
+        Written::Policy => "no policy, and one is to be written",
+        Written::Capture if is_ours(path) && is_dump(path) => return Ok(()),
+        Written::Capture => "a file that is no capture",
+        // What another stack takes has no mark of its own, but a form.
+        Written::Export(_) if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
+        Written::Export(target) if fs::read_to_string(path).is_ok_and(|text| target.is_form_of(&text)) => return Ok(()),
+        Written::Export(_) => "no older export for the same target",
+        Written::Image if !is_ours(path) && !is_dump(path) => return Ok(()),
+        Written::Image => "a dump or a policy, and an image is to be written",
     };
     Err(Problem::OverOther { path: path.to_owned(), what })
 }

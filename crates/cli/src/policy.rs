@@ -9,7 +9,7 @@ use crate::export::Exported;
 use crate::host::{Machine, load};
 use crate::json::{FindingMember, LevelRefusal, PolicyDocument, SCHEMA, feature_names, print_document};
 use crate::level::{Level, refused_requests};
-use crate::output_file::{self, Written};
+use crate::output_file::{self, Over, Written};
 use crate::problem::{Problem, printable, shown};
 use crate::show::feature_count;
 use crate::sources::Sources;
@@ -30,10 +30,17 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
         return Err(Problem::NotWords { word: printable(word) });
     }
     let inputs = std::slice::from_ref(&arguments.from);
-    output_file::guard(arguments.file.as_deref(), Written::policy(arguments.export), inputs, arguments.output.json)?;
+    output_file::guard(
+        arguments.file.as_deref(),
+        Written::policy(arguments.export),
+        Over::forced(arguments.force),
+        inputs,
+        arguments.output.json,
+    )?;
     let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
     let trims = trims(&words)?;
-    let mut made = make(arguments, &trims)?;
+    let sources = Sources::of(&arguments.reading.sources)?;
+    let mut made = make(arguments, &trims, &sources)?;
     if let (Some(stored), Some(name)) = (&mut made.stored, &arguments.name) {
         stored.name.clone_from(name);
     }
@@ -44,7 +51,7 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
     }
     let accepted = made.stored.as_ref().filter(|_| is_accepted);
     let exported = match (accepted, arguments.export) {
-        (Some(stored), Some(target)) => Some(Exported::of(stored, target)?),
+        (Some(stored), Some(target)) => Some(Exported::of(stored, target, sources.models())?),
         _ => None,
     };
     let policy = accepted.map(StoredPolicy::text);
@@ -81,19 +88,18 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
     Ok(Verdict::of(is_accepted))
 }
 
-fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
+fn make(arguments: &PolicyArguments, trims: &Trims, sources: &Sources) -> Result<Made, Problem> {
     let path = &arguments.from;
-    let sources = Sources::of(&arguments.reading.sources)?;
     if path.is_dir() {
-        return level_of(arguments, trims, &sources);
+        return level_of(arguments, trims, sources);
     }
-    let document = document::read(path, &sources)?;
+    let document = document::read(path, sources)?;
     if document.machine_count() > 1 {
-        return level_of(arguments, trims, &sources);
+        return level_of(arguments, trims, sources);
     }
     let kind = arguments.kind.unwrap_or_default();
     let machine = Machine::one_of(path, &document)?;
-    let findings = machine.findings.iter().map(FindingMember::of).collect();
+    let findings = machine.findings().map(FindingMember::of).collect();
     match document {
         Document::Policy(stored) => {
             let kind = arguments.kind.unwrap_or(stored.policy.kind);
@@ -103,7 +109,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
             // Without words the policy stays as it is: its guests may have booted with it.
             if *trims != Trims::NONE {
                 topology = topology.or(changed.policy.topology);
-                changed.policy = seen.host.default().clone();
+                changed.policy = seen.host().default().clone();
             }
             let seen = std::slice::from_ref(&seen);
             let mut refusals = refused_requests(trims, &changed.policy, seen);
@@ -114,7 +120,7 @@ fn make(arguments: &PolicyArguments, trims: &Trims) -> Result<Made, Problem> {
         }
         Document::Machines(_) => {
             let seen = Seen::new(&machine, kind, trims)?;
-            let mut policy = Host::default(&seen.host).clone();
+            let mut policy = Host::default(&seen.host()).clone();
             let seen = std::slice::from_ref(&seen);
             let mut refusals = refused_requests(trims, &policy, seen);
             if let Some(topology) = arguments.topology {
@@ -145,7 +151,7 @@ fn shape(policy: &mut Policy, topology: Topology, seen: &[Seen<'_>]) -> Vec<Leve
     });
     // Every host may show them, unless words forbid it.
     for row in ["ht", "cmp-legacy"].into_iter().filter_map(feature) {
-        if policy.features().contains(row.place) && seen.iter().any(|seen| !seen.max.contains(row.place)) {
+        if policy.features().contains(row.place) && seen.iter().any(|seen| !seen.may_give(row.place)) {
             refusals.push(refusal(row.name.to_owned(), format!("the topology needs it, and it is {BY_WORDS}")));
         }
     }
@@ -163,7 +169,7 @@ fn level_of(arguments: &PolicyArguments, trims: &Trims, sources: &Sources) -> Re
     let findings = pool
         .machines
         .iter()
-        .flat_map(|machine| machine.findings.iter().map(|finding| FindingMember::of_host(&machine.name, finding)))
+        .flat_map(|machine| machine.findings().map(|finding| FindingMember::of_host(&machine.name, finding)))
         .chain(pool.skipped.iter().map(FindingMember::of_skipped))
         .collect();
     Ok(Made { kind, refusals: level.refusals, findings, stored: level.policy })

@@ -178,7 +178,10 @@ pub(crate) enum Problem {
         path: PathBuf,
     },
     /// The file to be written is there and something else.
-    #[error("{}: is there and is {what}: it is not written over; give -o another name, or remove it", shown(path))]
+    #[error(
+        "{}: is there and is {what}: it is not written over; give -o another name, or --force to replace it",
+        shown(path)
+    )]
     OverOther {
         /// The file.
         path: PathBuf,

@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
 }
 
 fn document(machine: &Machine) -> ShowDocument {
-    let raw = &machine.raw;
+    let raw = &*machine.raw();
     let (kind, topology) = match machine.origin {
         Origin::Policy(kind, topology) => (Some(kind.name()), topology.map(|topology| topology.to_string())),
         _ => (None, None),
@@ -55,14 +55,14 @@ fn document(machine: &Machine) -> ShowDocument {
         vendor: vendor(raw),
         signature: SignatureMember::of(raw),
         brand: brand(raw),
-        cpus: (machine.cpus > 0).then_some(machine.cpus),
+        cpus: (machine.cpus() > 0).then_some(machine.cpus()),
         context: pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect(),
         features: feature_names(raw),
         xcr0: hex(raw.xcr0().bits()),
         xss: hex(raw.xss().bits()),
         xstate: XstateMember::of(raw),
         levelling: levelling(machine),
-        findings: machine.findings.iter().map(FindingMember::of).collect(),
+        findings: machine.findings().map(FindingMember::of).collect(),
     }
 }
 
@@ -75,19 +75,19 @@ fn levelling(machine: &Machine) -> Vec<String> {
     if let Some(probed) = machine.context.iter().find_map(|pair| pair.strip_prefix("levelling=")) {
         return probed.split(',').filter(|word| *word != "none").map(str::to_owned).collect();
     }
-    LevellingCapabilities::expected(&machine.raw).iter().map(|capability| capability.to_string()).collect()
+    LevellingCapabilities::expected(&machine.raw()).iter().map(|capability| capability.to_string()).collect()
 }
 
 fn line(machine: &Machine) -> String {
-    let features = machine.raw.features().iter().filter_map(feature_at).count();
+    let features = machine.raw().features().iter().filter_map(feature_at).count();
     let (name, cpu, signature) = (&machine.name, machine.cpu(), machine.signature());
-    let findings = count(machine.findings.len(), "finding");
+    let findings = count(machine.findings().len(), "finding");
     format!("{name}: {cpu}, {signature}, {features} features, {findings}\n")
 }
 
 /// What a machine says of itself, in words.
 fn origin(machine: &Machine) -> String {
-    let cpus = count(machine.cpus, "logical CPU");
+    let cpus = count(machine.cpus(), "logical CPU");
     match machine.origin {
         Origin::Hardware(source) => format!("{cpus}, from {source}"),
         Origin::Offered(_) => {
@@ -98,7 +98,7 @@ fn origin(machine: &Machine) -> String {
 }
 
 fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
-    let raw = &machine.raw;
+    let raw = &*machine.raw();
     page.heading(&machine.name);
     page.labelled("cpu", machine.cpu().split(' '));
     page.labelled("vendor", format!("{}, {}", vendor(raw).trim(), machine.signature()).split(' '));
@@ -164,8 +164,7 @@ pub(crate) fn states(page: &mut Page, leaves: &selfsame_cpuid::Leaves) {
 }
 
 fn findings(page: &mut Page, machine: &Machine, is_verbose: bool) {
-    let (loud, mut quiet): (Vec<&Finding>, Vec<&Finding>) =
-        machine.findings.iter().partition(|finding| finding.is_loud);
+    let (loud, mut quiet): (Vec<&Finding>, Vec<&Finding>) = machine.findings().partition(|finding| finding.is_loud);
     // Tools try MSRs by the dozen: that one cannot be read says least.
     quiet.sort_by_key(|finding| finding.what.starts_with("msr"));
     let few = if is_verbose { quiet.len() } else { FEW.saturating_sub(loud.len()).min(quiet.len()) };

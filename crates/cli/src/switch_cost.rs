@@ -82,7 +82,7 @@ pub(crate) fn run(arguments: &SwitchCostArguments) -> Result<Verdict, Problem> {
     let (name, raw) = match &arguments.cpu {
         Some(path) => {
             let machine = load_one(path, &Sources::default())?;
-            (machine.name.clone(), machine.raw.clone())
+            (machine.name.clone(), machine.raw().into_owned())
         }
         None => (reference_cpu::NAME.to_owned(), reference_cpu::leaves().map_err(|_| Problem::NoPlatform)?),
     };

@@ -1,19 +1,23 @@
 //! Why a host does not give a feature.
 
-use std::collections::BTreeMap;
-use std::ops::Deref;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use selfsame_cpuid::{
-    Feature, Featureset, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at,
+    Feature, Featureset, Gives, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at,
 };
 use selfsame_xstate::{Class, ComponentSet, Offsets};
 
 use crate::host::{Machine, Origin, Said};
+use crate::named::Named;
 use crate::problem::Problem;
 
 /// Why words cost a feature.
 pub(crate) const BY_WORDS: &str = "taken away by cpuid= words";
+
+/// Why a hypervisor's offer costs a feature.
+pub(crate) const NOT_OFFERED: &str = "the host's hypervisor does not offer it";
 
 /// Longer chains of prerequisites are cut.
 const MAX_CHAIN: usize = 8;
@@ -23,28 +27,17 @@ const MAX_CHAIN: usize = 8;
 pub(crate) struct Seen<'m> {
     /// The host's file.
     pub(crate) machine: &'m Machine,
-    view: Rc<View>,
-}
-
-impl Deref for Seen<'_> {
-    type Target = View;
-
-    fn deref(&self) -> &View {
-        &self.view
-    }
+    kind: Kind,
+    /// None where the names of the host's features tell it all.
+    view: Option<Rc<View>>,
 }
 
 /// What guests of one kind meet on a host, and on all that are like it.
 #[derive(Debug)]
-pub(crate) struct View {
-    /// The host.
-    pub(crate) host: Host,
-    /// What its hardware or its hypervisor says.
-    pub(crate) raw: Featureset,
-    /// What a guest may have there.
-    pub(crate) max: Featureset,
+struct View {
+    host: Host,
     /// What a new guest sees there.
-    pub(crate) default: Featureset,
+    default: Featureset,
     /// What a new guest would see without `cpuid=` words.
     untrimmed: Featureset,
 }
@@ -55,7 +48,7 @@ pub(crate) struct Cause {
     /// The rule.
     pub(crate) rule: Rule,
     /// The cause, down to its root.
-    pub(crate) text: String,
+    pub(crate) text: Cow<'static, str>,
 }
 
 /// Hosts that are alike, by their places in the pool, ascending.
@@ -64,9 +57,9 @@ pub(crate) type Group = Vec<usize>;
 /// Hosts by what was seen of them, in the order of the first of each group.
 pub(crate) fn alike(seen: &[Seen<'_>]) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
-    let mut known: BTreeMap<*const View, usize> = BTreeMap::new();
+    let mut known: HashMap<*const Said, usize> = HashMap::with_capacity(seen.len());
     for (i, seen) in seen.iter().enumerate() {
-        let group = *known.entry(Rc::as_ptr(&seen.view)).or_insert(groups.len());
+        let group = *known.entry(seen.machine.likeness()).or_insert(groups.len());
         match groups.get_mut(group) {
             Some(group) => group.push(i),
             None => groups.push(vec![i]),
@@ -78,12 +71,14 @@ pub(crate) fn alike(seen: &[Seen<'_>]) -> Vec<Group> {
 impl<'m> Seen<'m> {
     /// Sees a host as guests of one kind do.
     pub(crate) fn new(machine: &'m Machine, kind: Kind, trims: &Trims) -> Result<Self, Problem> {
+        if machine.named().is_some() && *trims == Trims::NONE {
+            return Ok(Self { machine, kind, view: None });
+        }
         let host = machine.host(kind, trims)?;
         let default = host.default().features();
         let untrimmed =
             if *trims == Trims::NONE { default } else { machine.host(kind, &Trims::NONE)?.default().features() };
-        let view = View { raw: *host.raw(), max: host.max().features(), default, untrimmed, host };
-        Ok(Self { machine, view: Rc::new(view) })
+        Ok(Self { machine, kind, view: Some(Rc::new(View { default, untrimmed, host })) })
     }
 
     /// Sees all hosts of a pool as guests of one kind do; those that are alike, once.
@@ -91,18 +86,48 @@ impl<'m> Seen<'m> {
         let mut views: BTreeMap<*const Said, Rc<View>> = BTreeMap::new();
         let see = |machine: &'m Machine| {
             if let Some(view) = views.get(&machine.likeness()) {
-                return Ok(Self { machine, view: Rc::clone(view) });
+                return Ok(Self { machine, kind, view: Some(Rc::clone(view)) });
             }
             let seen = Self::new(machine, kind, trims)?;
-            views.insert(machine.likeness(), Rc::clone(&seen.view));
+            if let Some(view) = &seen.view {
+                views.insert(machine.likeness(), Rc::clone(view));
+            }
             Ok(seen)
         };
         machines.iter().map(see).collect()
     }
 
+    /// The host, as its guests meet it.
+    pub(crate) fn host(&self) -> Cow<'_, Host> {
+        match &self.view {
+            Some(view) => Cow::Borrowed(&view.host),
+            // Names of features come from VMMs.
+            None => Cow::Owned(Host::from_vmm(&self.machine.raw(), self.kind, &Trims::NONE)),
+        }
+    }
+
+    /// The names of its features, where they tell all that guests see.
+    pub(crate) fn named(&self) -> Option<&'m Named> {
+        self.machine.named().filter(|_| self.view.is_none())
+    }
+
+    /// Whether a guest may have a feature here.
+    pub(crate) fn may_give(&self, place: Place) -> bool {
+        self.host().max().leaves.has(place)
+    }
+
+    /// How many features a new guest sees.
+    pub(crate) fn given_count(&self) -> usize {
+        match (self.named(), &self.view) {
+            (Some(named), _) => named.given.len(),
+            (_, Some(view)) => view.default.iter().filter_map(feature_at).count(),
+            (None, None) => 0,
+        }
+    }
+
     /// Why new guests do not see a feature here; `None` if they do.
     pub(crate) fn why_not(&self, feature: &Feature) -> Option<Cause> {
-        if self.default.contains(feature.place) {
+        if self.gives(feature.place) {
             return None;
         }
         Some(self.cause(feature, MAX_CHAIN))
@@ -110,51 +135,57 @@ impl<'m> Seen<'m> {
 
     /// Whether the words alone take a feature away here.
     pub(crate) fn is_trimmed(&self, feature: &Feature) -> bool {
-        self.untrimmed.contains(feature.place) && !self.default.contains(feature.place)
+        let view = self.view.as_ref();
+        view.is_some_and(|view| view.untrimmed.contains(feature.place) && !view.default.contains(feature.place))
     }
 
     fn cause(&self, feature: &Feature, chain: usize) -> Cause {
-        let offer = feature.offer_to(self.host.kind());
-        let cause = |rule, text: String| Cause { rule, text };
+        let offer = feature.offer_to(self.kind);
+        let cause = |rule, text: Cow<'static, str>| Cause { rule, text };
         match feature.relation {
-            Relation::Dynamic => return cause(Rule::NotOnHost, "is answered from the state of each vCPU".to_owned()),
-            Relation::Derived => return cause(Rule::NotOnHost, format!("follows from others: {}", feature.reason)),
+            Relation::Dynamic => return cause(Rule::NotOnHost, "is answered from the state of each vCPU".into()),
+            Relation::Derived => {
+                return cause(Rule::NotOnHost, format!("follows from others: {}", feature.reason).into());
+            }
             _ => {}
         }
-        if !self.machine.is_derived() && !self.raw.contains(feature.place) {
+        if !self.machine.is_derived() && !self.has(feature.place) {
             let text = match self.machine.origin {
                 Origin::Policy(..) => "the policy does not have it",
-                _ => "the host's hypervisor does not offer it",
+                _ => NOT_OFFERED,
             };
-            return cause(Rule::NotOnHost, text.to_owned());
+            return cause(Rule::NotOnHost, text.into());
         }
         if offer == Never && self.machine.is_derived() {
-            return cause(Rule::OfferNever, feature.reason.to_owned());
+            return cause(Rule::OfferNever, feature.reason.into());
         }
-        if !self.raw.contains(feature.place) && offer != Made {
-            return cause(Rule::NotOnHost, self.lacks(feature.place).to_owned());
+        if !self.has(feature.place) && offer != Made {
+            return cause(Rule::NotOnHost, self.lacks(feature.place).into());
         }
         if offer == Request {
             let text = format!("only on request (--cpuid {}): {}", feature.name, feature.reason);
-            return cause(Rule::OfferRequest, text);
+            return cause(Rule::OfferRequest, text.into());
         }
-        if let Some(&needs) = feature.needs.iter().find(|&&needs| !self.default.contains(needs)) {
+        if let Some(&needs) = feature.needs.iter().find(|&&needs| !self.gives(needs)) {
             let root = feature_at(needs).filter(|_| chain > 0).map(|row| self.cause(row, chain - 1).text);
             let text = format!("needs {}: {}", What::Feature(needs), root.unwrap_or_default());
-            return cause(Rule::Prerequisite, text);
+            return cause(Rule::Prerequisite, text.into());
         }
-        if self.untrimmed.contains(feature.place) {
-            return cause(Rule::OfferNever, BY_WORDS.to_owned());
+        if self.view.as_ref().is_some_and(|view| view.untrimmed.contains(feature.place)) {
+            return cause(Rule::OfferNever, BY_WORDS.into());
         }
         let missing = self.missing_states(feature);
         if !missing.is_empty() {
-            return cause(Rule::Layout, format!("leaf 0000000d has no usable row for its state ({missing})"));
+            return cause(Rule::Layout, format!("leaf 0000000d has no usable row for its state ({missing})").into());
         }
         if feature.name == "vmx" && self.machine.misses_msr(0x480) {
-            return cause(Rule::NotOnHost, "its dump does not have the MSRs that tell of it".to_owned());
+            return cause(Rule::NotOnHost, "its dump does not have the MSRs that tell of it".into());
         }
         let vendor = self.machine.cpu();
-        cause(Rule::OfferNever, format!("the host has it, but is not to give it: a rule for its model ({vendor})"))
+        cause(
+            Rule::OfferNever,
+            format!("the host has it, but is not to give it: a rule for its model ({vendor})").into(),
+        )
     }
 
     /// How a host that lacks a bit lacks it.
@@ -169,11 +200,35 @@ impl<'m> Seen<'m> {
 
     /// The user states of a feature for which the host has no room.
     fn missing_states(&self, feature: &Feature) -> ComponentSet {
-        let raw = &self.machine.raw;
-        let offsets = offsets(raw);
+        let raw = self.machine.raw();
+        let offsets = offsets(&raw);
         let room = raw.geometry().usable(offsets).components().union(ComponentSet::LEGACY);
         let is_user = |class: Option<Class>| class.is_some_and(|class| !class.is_supervisor());
         feature.components.minus(room).iter().filter(|component| is_user(component.class())).collect()
+    }
+}
+
+impl Gives for Seen<'_> {
+    fn has(&self, place: Place) -> bool {
+        match (self.named(), &self.view) {
+            (Some(named), _) => named.machine.features().contains(place),
+            (_, view) => view.as_ref().is_some_and(|view| view.host.raw().contains(place)),
+        }
+    }
+
+    fn gives(&self, place: Place) -> bool {
+        match (self.named(), &self.view) {
+            (Some(named), _) => named.given.contains(place),
+            (_, view) => view.as_ref().is_some_and(|view| view.default.contains(place)),
+        }
+    }
+
+    fn add_to(&self, all: &mut Featureset) {
+        match (self.named(), &self.view) {
+            (Some(named), _) => named.machine.features().add_to(all),
+            (_, Some(view)) => *all = *all | *view.host.raw(),
+            (None, None) => {}
+        }
     }
 }
 

@@ -60,6 +60,47 @@ fn an_export_is_the_same_from_a_level_from_its_policy_and_in_json() {
 }
 
 #[test]
+fn an_older_export_of_every_target_may_be_replaced_and_no_other_file() {
+    let directory = scratch("exports-older");
+    for target in TARGETS {
+        let path = directory.join(target);
+        let arguments = ["level", "-q", "pool", "--kind", kind(target), "--export", target, "-o"];
+        let arguments = [&arguments[..], &[path.to_str().unwrap_or_default()]].concat();
+        for _ in 0..2 {
+            let ended = run(&arguments);
+            assert_eq!(ended.status, 0, "{target}: {}", ended.stderr);
+        }
+        // Somebody wrote more beside it.
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(std::fs::write(&path, format!("{text}memory = 4096\n")).is_ok());
+        let ended = run(&arguments);
+        assert_eq!(ended.status, 2, "{target}: {}", ended.stderr);
+        assert!(ended.stderr.contains("--force"), "{}", ended.stderr);
+    }
+}
+
+#[test]
+fn models_of_an_export_are_those_of_the_map_that_is_given() {
+    let map = scratch("exports-map");
+    let write = |name: &str, text: &str| std::fs::write(map.join(name), format!("<cpus>{text}</cpus>")).is_ok();
+    assert!(write("index.xml", "<arch name='x86'><include filename='models.xml'/></arch>"));
+    let host = run(&["show", "--json", "pool/old"]).json();
+    let features = host["features"].as_array().into_iter().flatten().filter_map(|name| name.as_str());
+    let features: String = features.map(|name| format!("<feature name='{name}'/>")).collect();
+    let text = "<vendor name='Intel' string='GenuineIntel'/>";
+    assert!(write("models.xml", &format!("{text}<model name='Ours'><vendor name='Intel'/>{features}</model>")));
+    let directory = map.to_str().unwrap_or_default();
+    for command in [&["level", "pool/old"][..], &["policy", "--from", "pool/old"]] {
+        for target in ["libvirt", "libvirt-raw", "kubevirt"] {
+            let plain = [command, &["--export", target]].concat();
+            assert!(!run(&plain).stdout.contains("Ours"));
+            let given = run(&[&plain[..], &["--cpu-map", directory]].concat());
+            assert!(given.stdout.contains("Ours"), "{target}: {}{}", given.stdout, given.stderr);
+        }
+    }
+}
+
+#[test]
 fn captures_and_policies_are_not_replaced_by_an_export() {
     let directory = scratch("exports-over");
     let policy = directory.join("web.policy");

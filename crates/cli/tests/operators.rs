@@ -66,6 +66,24 @@ fn a_policy_does_not_replace_a_capture_nor_a_capture_a_policy() {
     if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
         assert_kept(&["capture", "-o", &guest], &guest, "is a file that is no capture");
     }
+    // Another tool's dump cannot be made again by this one, and notes can by none.
+    let other = directory.join("other");
+    let dump = "CPU 0:\n   0x00000000 0x00: eax=0x00000001 ebx=0x756e6547 ecx=0x6c65746e edx=0x49656e69\n   \
+                0x00000001 0x00: eax=0x000006f7 ebx=0x00000000 ecx=0x00000000 edx=0x00000001\n";
+    for text in [dump, "notes of mine\n"] {
+        assert!(fs::write(&other, text).is_ok());
+        let other = &*other.to_string_lossy();
+        assert_kept(&["level", "pool", "-o", other], other, "--force to replace it");
+        for target in ["libvirt", "qemu", "proxmox", "kubevirt", "firecracker"] {
+            assert_kept(&["level", "pool", "--export", target, "-o", other], other, "no older export");
+        }
+        if cfg!(all(target_os = "linux", target_arch = "x86_64")) {
+            assert_kept(&["capture", "-o", other], other, "is a file that is no capture");
+        }
+        assert_eq!(run(&["level", "-q", "pool", "-o", other, "--force"]).status, 0);
+        assert!(fs::read(other).is_ok_and(|bytes| bytes.starts_with(b"selfsame 1 policy\n")));
+    }
+    assert_kept(&["level", &host, "-o", &host, "--force"], &host, "is an input");
     // A level may lie beside its hosts, and be made again.
     let level = directory.join("level.policy");
     for _ in 0..2 {

@@ -11,43 +11,72 @@ use crate::policy::Policy;
 use crate::rule::Rule;
 use crate::table::FEATURES;
 
+/// What a host has and gives, feature by feature.
+pub trait Gives {
+    /// Whether the host has the feature, by its hardware or by what was offered.
+    fn has(&self, place: Place) -> bool;
+
+    /// Whether a new guest sees the feature there.
+    fn gives(&self, place: Place) -> bool;
+
+    /// Adds all that the host has to a set.
+    fn add_to(&self, all: &mut Featureset);
+}
+
+impl Gives for Host {
+    fn has(&self, place: Place) -> bool {
+        self.raw().contains(place)
+    }
+
+    fn gives(&self, place: Place) -> bool {
+        self.default().leaves.has(place)
+    }
+
+    fn add_to(&self, all: &mut Featureset) {
+        *all = *all | *self.raw();
+    }
+}
+
 /// A host of a pool, by its name.
-#[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
+#[derive(Debug)]
+pub struct Member<'a, H = Host> {
     /// What people call it.
     pub name: &'a str,
     /// The host.
-    pub host: &'a Host,
+    pub host: &'a H,
 }
 
 /// A feature that some host has and the level lacks.
-#[derive(Clone, Copy, Debug)]
-pub struct Loss<'a> {
+#[derive(Debug)]
+pub struct Loss<'a, H = Host> {
     /// The feature.
     pub feature: &'static Feature,
     /// By which rule it was lost.
     pub rule: Rule,
     /// For [`Rule::Prerequisite`]: the lost feature at the root of the chain, and the direct one.
     pub chain: Option<(Place, Place)>,
-    members: &'a [Member<'a>],
+    members: &'a [Member<'a, H>],
 }
 
-impl<'a> Loss<'a> {
+impl<'a, H: Gives> Loss<'a, H> {
     /// The hosts that cost the pool the feature; none where the hypervisor's offer does.
-    pub fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a, H> {
+        let members = self.members;
+        self.places().filter_map(|at| Some(members.get(at)?.name))
+    }
+
+    /// The places of those hosts among the members.
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<'a, H> {
         let (rule, place) = (self.rule, self.chain.map_or(self.feature.place, |(root, _)| root));
-        self.members
-            .iter()
-            .filter(move |member| match rule {
-                Rule::OfferNever | Rule::OfferRequest => false,
-                Rule::NotOnHost | Rule::Prerequisite => !member.host.default().leaves.has(place),
-                _ => false,
-            })
-            .map(|member| member.name)
+        let costs = move |member: &Member<'a, H>| match rule {
+            Rule::NotOnHost | Rule::Prerequisite => !member.host.gives(place),
+            _ => false,
+        };
+        self.members.iter().enumerate().filter(move |(_, member)| costs(member)).map(|(at, _)| at)
     }
 }
 
-impl fmt::Display for Loss<'_> {
+impl<H: Gives> fmt::Display for Loss<'_, H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.rule, self.chain) {
             (Rule::Prerequisite, Some((root, direct))) if root == direct => {
@@ -57,10 +86,7 @@ impl fmt::Display for Loss<'_> {
                 write!(f, "needs {}, which is lost with {}", What::Feature(direct), What::Feature(root))
             }
             (Rule::OfferNever | Rule::OfferRequest, _) => f.write_str(self.feature.reason),
-            _ if self.members.iter().any(|m| {
-                m.host.raw().contains(self.feature.place) && !m.host.default().leaves.has(self.feature.place)
-            }) =>
-            {
+            _ if self.members.iter().any(|m| m.host.has(self.feature.place) && !m.host.gives(self.feature.place)) => {
                 f.write_str("the host has it but does not give it (cpuid= words, lost state, or a rule for its model)")
             }
             _ => f.write_str("the host lacks it"),
@@ -71,9 +97,12 @@ impl fmt::Display for Loss<'_> {
 /// Says what `level` lost of what its members have: calls `lost` for each feature, in the order of places.
 ///
 /// A second pass over the pool: the level itself is computed without it.
-pub fn blame<'a>(level: &Policy, members: &'a [Member<'a>], mut lost: impl FnMut(Loss<'a>)) {
+pub fn blame<'a, H: Gives>(level: &Policy, members: &'a [Member<'a, H>], mut lost: impl FnMut(Loss<'a, H>)) {
     let kept = level.features();
-    let anywhere = members.iter().fold(Featureset::EMPTY, |all, member| all | *member.host.raw());
+    let mut anywhere = Featureset::EMPTY;
+    for member in members {
+        member.host.add_to(&mut anywhere);
+    }
     for feature in FEATURES.iter().filter(|row| matches!(row.relation, Relation::All)) {
         // What a hypervisor says of itself is not a host's to lose.
         let is_hypervisors = matches!(feature.place.word().source(), WordSource::Cpuid { leaf: 0x4000_0001, .. });
@@ -85,22 +114,22 @@ pub fn blame<'a>(level: &Policy, members: &'a [Member<'a>], mut lost: impl FnMut
     }
 }
 
-fn rule_of(
+fn rule_of<H: Gives>(
     feature: &Feature,
     level: &Policy,
     kept: &Featureset,
-    members: &[Member<'_>],
+    members: &[Member<'_, H>],
 ) -> (Rule, Option<(Place, Place)>) {
     let offer = feature.offer_to(level.kind);
     if offer == Offer::Never {
         return (Rule::OfferNever, None);
     }
-    let is_given = |member: &Member<'_>| member.host.default().leaves.has(feature.place);
+    let is_given = |member: &Member<'_, H>| member.host.gives(feature.place);
     // No host costs what nobody asked for.
     if offer == Offer::Request && !members.iter().any(is_given) {
         return (Rule::OfferRequest, None);
     }
-    if members.iter().any(|member| !member.host.raw().contains(feature.place)) {
+    if members.iter().any(|member| !member.host.has(feature.place)) {
         return (Rule::NotOnHost, None);
     }
     match feature.needs.iter().find(|&&needs| !kept.contains(needs)) {
@@ -123,25 +152,35 @@ fn root_of(mut place: Place, kept: &Featureset) -> Place {
 }
 
 /// A warning that one host needs and that the level cannot carry to the others.
-#[derive(Clone, Copy, Debug)]
-pub struct Warning<'a> {
+#[derive(Debug)]
+pub struct Warning<'a, H = Host> {
     /// The feature.
     pub feature: &'static Feature,
-    members: &'a [Member<'a>],
+    members: &'a [Member<'a, H>],
 }
 
-impl<'a> Warning<'a> {
+impl<'a, H: Gives> Warning<'a, H> {
     /// The hosts that need the feature.
-    pub fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+    pub fn hosts(&self) -> impl Iterator<Item = &'a str> + use<'a, H> {
+        let members = self.members;
+        self.places().filter_map(|at| Some(members.get(at)?.name))
+    }
+
+    /// The places of those hosts among the members.
+    pub fn places(&self) -> impl Iterator<Item = usize> + use<'a, H> {
         let place = self.feature.place;
-        self.members.iter().filter(move |member| member.host.default().leaves.is_set(place)).map(|member| member.name)
+        self.members.iter().enumerate().filter(move |(_, member)| member.host.gives(place)).map(|(at, _)| at)
     }
 }
 
 /// Calls `warn` for each bit of relation [`Relation::Any`] that some member has and the level lacks.
-pub fn kept_as_warning<'a>(level: &Policy, members: &'a [Member<'a>], mut warn: impl FnMut(Warning<'a>)) {
+pub fn kept_as_warning<'a, H: Gives>(
+    level: &Policy,
+    members: &'a [Member<'a, H>],
+    mut warn: impl FnMut(Warning<'a, H>),
+) {
     for feature in FEATURES.iter().filter(|row| matches!(row.relation, Relation::Any)) {
-        let is_needed = members.iter().any(|member| member.host.default().leaves.is_set(feature.place));
+        let is_needed = members.iter().any(|member| member.host.gives(feature.place));
         if is_needed && !level.leaves.is_set(feature.place) {
             warn(Warning { feature, members });
         }

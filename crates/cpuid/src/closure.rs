@@ -4,8 +4,10 @@ use selfsame_xstate::ComponentSet;
 
 use crate::feature::{Feature, Relation};
 use crate::featureset::Featureset;
-use crate::place::Place;
-use crate::table::FEATURES;
+use crate::model::WORDS;
+use crate::packed::HELD;
+use crate::place::{Place, Word};
+use crate::table::{FEATURES, feature_at};
 
 /// Why a feature cannot stay in a set.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -24,7 +26,7 @@ pub(crate) fn lacks<'a>(
     set: &'a Featureset,
     states: ComponentSet,
 ) -> impl Iterator<Item = (&'static Feature, Lack)> + 'a {
-    FEATURES.iter().filter(|row| set.contains(row.place) && is_asked(row)).filter_map(move |row| {
+    rows_of(set, &WANTING).filter_map(move |row| {
         if let Some(&needs) = row.needs.iter().find(|&&needs| !set.contains(needs)) {
             return Some((row, Lack::Feature(needs)));
         }
@@ -37,11 +39,13 @@ pub(crate) fn lacks<'a>(
 pub(crate) fn close(set: &mut Featureset, states: ComponentSet, mut removed: impl FnMut(&'static Feature, Lack)) {
     loop {
         let before = *set;
+        let mut is_closed = true;
         for (row, lack) in lacks(&before, states) {
+            is_closed = false;
             set.remove(row.place);
             removed(row, lack);
         }
-        if *set == before {
+        if is_closed {
             return;
         }
     }
@@ -66,8 +70,46 @@ const fn is_asked(row: &Feature) -> bool {
 
 /// All components that the features of `set` use.
 pub(crate) fn states_of(set: &Featureset) -> ComponentSet {
-    FEATURES
-        .iter()
-        .filter(|row| set.contains(row.place))
-        .fold(ComponentSet::EMPTY, |states, row| states.union(asked_states(row)))
+    rows_of(set, &STATEFUL).fold(ComponentSet::EMPTY, |states, row| states.union(asked_states(row)))
+}
+
+/// The features that cannot do without something.
+static WANTING: [u32; WORDS] = {
+    let mut words = [0; WORDS];
+    let mut i = 0;
+    while i < FEATURES.len() {
+        let row = &FEATURES[i];
+        if is_asked(row) && !(row.needs.is_empty() && asked_states(row).is_empty()) {
+            words[row.place.word().index()] |= row.place.mask();
+        }
+        i += 1;
+    }
+    words
+};
+
+/// The features that use state.
+static STATEFUL: [u32; WORDS] = {
+    let mut words = [0; WORDS];
+    let mut i = 0;
+    while i < FEATURES.len() {
+        if !asked_states(&FEATURES[i]).is_empty() {
+            words[FEATURES[i].place.word().index()] |= FEATURES[i].place.mask();
+        }
+        i += 1;
+    }
+    words
+};
+
+/// The rows of those features of `set` that are in `mask`, in the order of their places.
+fn rows_of<'a>(set: &'a Featureset, mask: &'static [u32; WORDS]) -> impl Iterator<Item = &'static Feature> + 'a {
+    // Most words have no feature, and most others are empty: the word is named when it is not.
+    let words = HELD.iter().map(|&at| (usize::from(at), set.words()[usize::from(at)] & mask[usize::from(at)]));
+    words.filter(|(_, bits)| *bits != 0).flat_map(|(index, mut bits)| {
+        let word = Word::from_index(index);
+        core::iter::from_fn(move || {
+            let bit = u8::try_from(bits.trailing_zeros()).ok().and_then(|bit| Place::new(word, bit))?;
+            bits &= bits - 1;
+            feature_at(bit)
+        })
+    })
 }

@@ -35,6 +35,11 @@ impl Featureset {
         &self.0
     }
 
+    /// The words in their array.
+    pub(crate) const fn array(&self) -> &[u32; WORDS] {
+        &self.0
+    }
+
     /// One word.
     pub const fn word(&self, word: Word) -> u32 {
         self.0[word.index()]
@@ -72,8 +77,9 @@ impl Featureset {
 
     /// The bits of the set in the order of their places.
     pub fn iter(&self) -> impl Iterator<Item = Place> + '_ {
-        let set = Word::all().zip(self.0.iter()).filter(|(_, bits)| **bits != 0);
-        set.flat_map(|(word, &bits)| {
+        let set = self.0.iter().enumerate().filter(|(_, bits)| **bits != 0);
+        set.flat_map(|(index, &bits)| {
+            let word = Word::from_index(index);
             (0..32).filter(move |bit| bits >> bit & 1 == 1).filter_map(move |bit| Place::new(word, bit))
         })
     }

@@ -2,13 +2,14 @@
 
 use selfsame_xstate::{ComponentSet, Geometry, Offsets};
 
-use crate::closure::{self, Lack, close, states_of};
+use crate::closure::{close, states_of};
 use crate::feature::Kind;
 use crate::featureset::Featureset;
 use crate::finding::Finding;
 use crate::leaves::Leaves;
 use crate::model::WORDS;
-use crate::place::{Place, Register, Word};
+use crate::named::lacks;
+use crate::place::{Register, Word};
 use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{self, Floor, rebuild};
@@ -271,11 +272,5 @@ pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
     if is_syscall_hidden(raw) {
         set.insert(leaf_80000001::SYSCALL);
     }
-    for (row, lack) in closure::lacks(&set, usable.components().union(ComponentSet::LEGACY)) {
-        let feature: Place = row.place;
-        found(match lack {
-            Lack::Feature(needs) => Finding::Orphan { feature, needs },
-            Lack::State(components) => Finding::NoState { feature, components },
-        });
-    }
+    lacks(&set, usable.components().union(ComponentSet::LEGACY), found);
 }

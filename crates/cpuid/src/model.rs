@@ -268,7 +268,8 @@ pub(crate) fn compared(slot: usize) -> (u32, Option<u32>) {
     COMPARED.get(slot).copied().unwrap_or((0, None))
 }
 
-static COMPARED: [(u32, Option<u32>); COMPARED_SLOTS] = {
+/// The leaf and subleaf of each compared slot.
+pub(crate) static COMPARED: [(u32, Option<u32>); COMPARED_SLOTS] = {
     let mut compared = [(0, None); COMPARED_SLOTS];
     let (mut slot, mut i) = (0, 0);
     while i < LEAF_COUNT {
@@ -285,11 +286,24 @@ static COMPARED: [(u32, Option<u32>); COMPARED_SLOTS] = {
 
 /// All (leaf, subleaf or `None`, slot) of the model, ascending by leaf and subleaf.
 pub(crate) fn slots() -> impl Iterator<Item = (u32, Option<u32>, usize)> {
-    LEAVES.iter().flat_map(|row| {
-        (0..u32::from(row.kept))
-            .filter_map(|subleaf| Some((row.number, row.is_indexed.then_some(subleaf), slot(row.number, subleaf)?)))
-    })
+    ALL_SLOTS.iter().map(|&(leaf, subleaf, slot)| (leaf, subleaf, usize::from(slot)))
 }
+
+static ALL_SLOTS: [(u32, Option<u32>, u16); SLOTS] = {
+    let mut all = [(0, None, 0); SLOTS];
+    let (mut at, mut i) = (0, 0);
+    while i < LEAF_COUNT {
+        let mut subleaf = 0;
+        while subleaf < LEAF_ROWS[i].kept as u32 {
+            let Some(slot) = slot(LEAF_ROWS[i].number, subleaf) else { unreachable!() };
+            all[at] = (LEAF_ROWS[i].number, if LEAF_ROWS[i].is_indexed { Some(subleaf) } else { None }, small(slot));
+            at += 1;
+            subleaf += 1;
+        }
+        i += 1;
+    }
+    all
+};
 
 #[cfg(test)]
 mod tests {

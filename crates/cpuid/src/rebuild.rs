@@ -138,7 +138,7 @@ fn set_low_half(leaves: &mut Leaves, place: Place, must_be_one: bool) {
 fn close_gates(leaves: &mut Leaves, set: &Featureset) {
     for (leaf, _, slot) in model::slots() {
         let is_shut = |gate: &Gate| (gate.first..=gate.last).contains(&leaf) && !set.contains(gate.feature);
-        if LEAF_GATES.iter().any(is_shut) {
+        if !leaves.slot(slot).is_zero() && LEAF_GATES.iter().any(is_shut) {
             leaves.set_slot(slot, Regs::ZERO);
         }
     }
@@ -153,6 +153,53 @@ fn close_gates(leaves: &mut Leaves, set: &Featureset) {
         }
     }
 }
+
+/// What makes a word zero wherever nothing but features is known.
+#[derive(Clone, Copy)]
+pub(crate) enum Shut {
+    /// Nothing.
+    Never,
+    /// Its leaf means something with a number only.
+    Always,
+    /// Its leaf or MSR is read for this feature.
+    Without(Place),
+}
+
+impl Shut {
+    pub(crate) const fn is_shut(self, set: &Featureset) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::Without(feature) => !set.contains(feature),
+        }
+    }
+}
+
+/// What makes each word zero wherever nothing but features is known.
+pub(crate) static SHUT_BY: [Shut; WORDS] = {
+    let mut shut = [Shut::Never; WORDS];
+    let mut word = 0;
+    while word < WORDS {
+        let (gates, number): (&[Gate], u32) = if word >= model::FIRST_MSR_WORD {
+            (&MSR_GATES, model::MSRS[(word - model::FIRST_MSR_WORD) / 2])
+        } else {
+            (&LEAF_GATES, model::COMPARED[word / 4].0)
+        };
+        let mut i = 0;
+        while i < gates.len() {
+            if gates[i].first <= number && number <= gates[i].last {
+                shut[word] = Shut::Without(gates[i].feature);
+            }
+            i += 1;
+        }
+        // Of leaf 0xA, the version.
+        if number == 0xa {
+            shut[word] = Shut::Always;
+        }
+        word += 1;
+    }
+    shut
+};
 
 /// The controls that are 1 by default: pin-based, primary, exit, entry (SDM vol. 3D, A.3.1, A.3.2, A.4, A.5).
 const DEFAULT_ONES: [u32; 4] = [0x0000_0016, 0x0401_e172, 0x0003_6dff, 0x0000_11ff];
@@ -270,6 +317,9 @@ fn clear_out_of_range(leaves: &mut Leaves) {
         [0, 0x8000_0000, 0x8086_0000, 0xc000_0000].map(|base| (base, leaves.get(base, 0).eax));
     let last_subleaf = [0x7, 0x14, 0x1d, 0x1e, 0x20, 0x24, 0x29].map(|leaf| (leaf, leaves.get(leaf, 0).eax));
     for (leaf, subleaf, slot) in model::slots() {
+        if leaves.slot(slot).is_zero() {
+            continue;
+        }
         let base = leaf & 0xffff_0000;
         let is_beyond =
             |&(first, claim): &(u32, u32)| first == base && leaf != first && !(first..=claim).contains(&leaf);

@@ -30,6 +30,12 @@ pub(crate) const fn halves(value: u64) -> (u32, u32) {
     (value as u32, (value >> 32) as u32)
 }
 
+/// The words that say which components XCR0 and IA32_XSS may enable.
+pub(crate) const fn words(user: ComponentSet, supervisor: ComponentSet) -> [(Word, u32); 4] {
+    let (user, supervisor) = (halves(user.bits()), halves(supervisor.bits()));
+    [(XCR0_LOW, user.0), (XCR0_HIGH, user.1), (XSS_LOW, supervisor.0), (XSS_HIGH, supervisor.1)]
+}
+
 impl Leaves {
     /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
     pub const fn xcr0(&self) -> ComponentSet {
@@ -49,12 +55,10 @@ impl Leaves {
 
     /// Sets the components that XCR0 and IA32_XSS may enable.
     pub(crate) const fn set_states(&mut self, user: ComponentSet, supervisor: ComponentSet) {
-        let words = [(XCR0_LOW, XCR0_HIGH, user), (XSS_LOW, XSS_HIGH, supervisor)];
+        let words = words(user, supervisor);
         let mut i = 0;
         while i < words.len() {
-            let (low, high, set) = words[i];
-            *self.word_mut(low) = halves(set.bits()).0;
-            *self.word_mut(high) = halves(set.bits()).1;
+            *self.word_mut(words[i].0) = words[i].1;
             i += 1;
         }
     }

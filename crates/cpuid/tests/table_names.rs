@@ -30,7 +30,7 @@ const RENAMED: [(&str, &str); 15] = [
 ];
 
 /// Rows that `names.csv` has not, which no project of its sources names, and the document that defines them.
-const BEYOND: [(&str, &str); 11] = [
+const BEYOND: [(&str, &str); 16] = [
     ("amx-int8-alias", "SDM vol. 2A, CPUID.1EH.1:EAX; ISE doc 319433-059"),
     ("amx-bf16-alias", "SDM vol. 2A, CPUID.1EH.1:EAX; ISE doc 319433-059"),
     ("amx-complex-alias", "SDM vol. 2A, CPUID.1EH.1:EAX; ISE doc 319433-059"),
@@ -42,6 +42,11 @@ const BEYOND: [(&str, &str); 11] = [
     ("avx10-vnni-int", "AVX10.2 Architecture Specification rev. 5.0, CPUID.24H.1:ECX"),
     ("apx-nci-ndd-nf", "APX Architecture Specification, CPUID.29H.0:EBX"),
     ("cpuid-faulting", "SDM vol. 4, PLATFORM_INFO (0CEH)"),
+    ("pfeh", "PPR 55898 (family 19h), CPUID_Fn80000007_EBX"),
+    ("vmx-mbec", "SDM vol. 3D, A.3.3"),
+    ("vmx-ept-sss", "SDM vol. 3D, A.10"),
+    ("vmx-exit-save-cet", "SDM vol. 3D, A.4.1"),
+    ("vmx-entry-load-cet", "SDM vol. 3D, A.5"),
 ];
 
 /// Spellings that mean another bit in Linux or Xen, or another bit by vendor, and the one bit that they mean here: the

@@ -3,6 +3,8 @@
 //! Such a file tells what somebody offers to guests, not what the hardware is. What its names leave open and every such
 //! offer has (where components lie, AMX's one palette, the fixed bits of nested VMX) is filled in here.
 
+use std::sync::LazyLock;
+
 use selfsame_cpuid::{FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource, feature_at};
 use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
 
@@ -13,7 +15,7 @@ use crate::models::is_vmx;
 use crate::spelling::{Meaning, Spelling, meaning, qemu_feature, suggestion};
 
 /// What is known of a CPU beside its features.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Identity {
     /// The vendor's twelve bytes; a CPU of which nobody says it may be any vendor's.
     pub(crate) vendor: Option<[u8; 12]>,
@@ -51,7 +53,6 @@ impl NamedCpu {
     }
 
     /// Adds a feature. A name that nobody knows is a finding.
-    #[allow(dead_code, reason = "readers of files in Linux's and Xen's spelling begin with names")]
     pub(crate) fn add(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) {
         if let Some(row) = self.resolve(name, line, findings) {
             self.present.insert(row.place);
@@ -80,12 +81,6 @@ impl NamedCpu {
         }
     }
 
-    /// Names a name that nobody knows.
-    pub(crate) fn note_unknown(&self, name: &str, line: Option<usize>, findings: &mut Findings) {
-        findings.note(quoted(name), line, unknown(name, self.spelling));
-    }
-
-    #[allow(dead_code, reason = "as for `add`")]
     fn resolve(&mut self, name: &str, line: Option<usize>, findings: &mut Findings) -> Option<&'static Feature> {
         match meaning(name, self.spelling, self.vendor()) {
             Some(Meaning::Feature(row)) => {
@@ -97,7 +92,7 @@ impl NamedCpu {
                 None
             }
             None => {
-                self.note_unknown(name, line, findings);
+                note_unknown(name, line, self.spelling, findings);
                 None
             }
         }
@@ -113,6 +108,7 @@ impl NamedCpu {
             return Err(ReadError::NoKnownFeature);
         }
         let mut cpu = CpuDump::new(number);
+        drop_unreadable(&mut self.present);
         self.add_vmx(&mut cpu);
         for place in self.present.iter() {
             set(&mut cpu, place);
@@ -129,10 +125,8 @@ impl NamedCpu {
     }
 
     /// Fills what KVM's nested VMX says on every host, and makes the controls that are 1 by default and not named so.
-    fn add_vmx(&mut self, cpu: &mut CpuDump) {
+    fn add_vmx(&self, cpu: &mut CpuDump) {
         if !self.has("vmx") {
-            // Without VMX its MSRs cannot be read.
-            self.present = self.present.iter().filter(|&place| !is_vmx(place)).collect();
             return;
         }
         cpu.msrs.extend(KVM_VMX.map(|(index, value)| (index, Some(value))));
@@ -161,11 +155,11 @@ impl NamedCpu {
         } else {
             32
         };
-        let least = if self.has("pae") || self.has("pse36") { 36 } else { 32 };
-        let physical = self.identity.physical_bits.unwrap_or_else(|| {
-            findings.note("maxphysaddr", None, format!("not said: counts as {least}, the least of such CPUs"));
-            least
-        });
+        let least = least_physical_bits(&self.present);
+        if self.identity.physical_bits.is_none() {
+            note_physical_bits(least, findings);
+        }
+        let physical = self.identity.physical_bits.unwrap_or(least);
         cpu.leaves.entry((0x8000_0008, 0)).or_default().eax = u32::from(physical) | linear << 8;
     }
 
@@ -174,11 +168,7 @@ impl NamedCpu {
         if !self.has("xsave") {
             return;
         }
-        let rows = FEATURES.iter().filter(|row| self.present.contains(row.place));
-        let used = rows.fold(ComponentSet::EMPTY, |states, row| states.union(row.components));
-        let is_user = |component: &Component| matches!(component.class(), Some(Class::User | Class::UserDynamic));
-        let user: ComponentSet = used.iter().filter(is_user).collect::<ComponentSet>().union(ComponentSet::LEGACY);
-        let supervisor = if self.has("xsaves") { used.intersection(GIVEN_SUPERVISOR) } else { ComponentSet::EMPTY };
+        let (user, supervisor) = states(&self.present);
         let flags = cpu.get(0xd, 1).unwrap_or_default().eax;
         let (xcr0, xss) = (halves(user.bits()), halves(supervisor.bits()));
         let bare = Geometry::read(|subleaf| match subleaf {
@@ -187,8 +177,7 @@ impl NamedCpu {
             _ => [0; 4],
         });
         let vendor = self.vendor();
-        let offsets = if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel };
-        let (geometry, filled) = bare.completed(offsets);
+        let (geometry, filled) = bare.completed(offsets(vendor));
         for component in filled {
             if let Some(row) = geometry.row(component) {
                 cpu.leaves.insert((0xd, u32::from(component.index())), Regs::from(row.registers()));
@@ -199,7 +188,7 @@ impl NamedCpu {
         if flags != 0 || !supervisor.is_empty() {
             cpu.leaves.insert((0xd, 1), Regs::new(flags, 0, xss[0], xss[1]));
         }
-        note_layout(filled, vendor, offsets, findings);
+        note_layout(filled, vendor, findings);
     }
 
     fn add_identity(&self, cpu: &mut CpuDump) {
@@ -221,6 +210,78 @@ impl NamedCpu {
             cpu.leaves.insert((leaf, 0), registers.into());
         }
     }
+}
+
+/// Drops what MSRs would tell that cannot be read: those of VMX on a CPU without VMX, and its true controls where it has
+/// none (SDM vol. 3D, A.2).
+pub(crate) fn drop_unreadable(present: &mut Featureset) {
+    static UNREADABLE: LazyLock<[(Option<Place>, Featureset); 2]> = LazyLock::new(|| {
+        let place = |name| qemu_feature(name).map(|row| row.place);
+        let is_true_control =
+            |place: Place| matches!(place.word().source(), WordSource::Msr { index: 0x48d..=0x490, .. });
+        let places =
+            |is: &dyn Fn(Place) -> bool| FEATURES.iter().map(|row| row.place).filter(|&place| is(place)).collect();
+        [(place("vmx"), places(&is_vmx)), (place("vmx-true-ctls"), places(&is_true_control))]
+    });
+    for (gate, behind) in &*UNREADABLE {
+        if !gate.is_some_and(|gate| present.contains(gate)) {
+            *present = *present - *behind;
+        }
+    }
+}
+
+/// The user and the supervisor components that leaf 0xD has for features; none without XSAVE.
+pub(crate) fn states(present: &Featureset) -> (ComponentSet, ComponentSet) {
+    static USED: LazyLock<Vec<(Place, ComponentSet)>> = LazyLock::new(|| {
+        let rows = FEATURES.iter().filter(|row| !row.components.is_empty());
+        rows.map(|row| (row.place, row.components)).collect()
+    });
+    static GATES: LazyLock<[Option<Place>; 2]> =
+        LazyLock::new(|| ["xsave", "xsaves"].map(|name| qemu_feature(name).map(|row| row.place)));
+    let [has_xsave, has_xsaves] = GATES.map(|gate| gate.is_some_and(|gate| present.contains(gate)));
+    if !has_xsave {
+        return (ComponentSet::EMPTY, ComponentSet::EMPTY);
+    }
+    let used = USED.iter().filter(|(place, _)| present.contains(*place));
+    let used = used.fold(ComponentSet::EMPTY, |all, (_, states)| all.union(*states));
+    let is_user = |component: &Component| matches!(component.class(), Some(Class::User | Class::UserDynamic));
+    let user = used.iter().filter(is_user).collect::<ComponentSet>().union(ComponentSet::LEGACY);
+    (user, if has_xsaves { used.intersection(GIVEN_SUPERVISOR) } else { ComponentSet::EMPTY })
+}
+
+/// The width of physical addresses that every CPU with these features has.
+pub(crate) fn least_physical_bits(present: &Featureset) -> u8 {
+    static WIDE: LazyLock<Vec<Place>> =
+        LazyLock::new(|| ["pae", "pse36"].iter().filter_map(|name| Some(qemu_feature(name)?.place)).collect());
+    if WIDE.iter().any(|place| present.contains(*place)) { 36 } else { 32 }
+}
+
+/// Says that nobody said how wide physical addresses are.
+pub(crate) fn note_physical_bits(least: u8, findings: &mut Findings) {
+    findings.note("maxphysaddr", None, format!("not said: counts as {least}, the least of such CPUs"));
+}
+
+/// Whether every one of some components has a place of its own on the CPUs of a vendor.
+pub(crate) fn is_room_for(user: ComponentSet, supervisor: ComponentSet, vendor: Vendor) -> bool {
+    let (xcr0, xss) = (halves(user.bits()), halves(supervisor.bits()));
+    let bare = Geometry::read(|subleaf| match subleaf {
+        0 => [xcr0[0], 0, 0, xcr0[1]],
+        1 => [0, 0, xss[0], xss[1]],
+        _ => [0; 4],
+    });
+    bare.usable(offsets(vendor)).components() == user.union(supervisor)
+}
+
+/// Where the CPUs of a vendor keep their components.
+fn offsets(vendor: Vendor) -> Offsets {
+    if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel }
+}
+
+/// The features that show in CR4 of VMX operation.
+pub(crate) fn shown_in_cr4() -> &'static [Place] {
+    static SHOWN: LazyLock<Vec<Place>> =
+        LazyLock::new(|| CR4_BITS.iter().filter_map(|(_, name)| Some(qemu_feature(name)?.place)).collect());
+    &SHOWN
 }
 
 /// The supervisor components that hypervisors switch for guests through IA32_XSS (Linux `KVM_SUPPORTED_XSS`).
@@ -270,16 +331,24 @@ const NUMBERS: [(&str, u32, u32, [u32; 4]); 6] = [
 ];
 
 /// Says where the layout of leaf 0xD comes from, if any of it differs by vendor or is not known to be that vendor's.
-fn note_layout(filled: ComponentSet, vendor: Vendor, offsets: Offsets, findings: &mut Findings) {
-    let is_fixed = |component: &Component| component.described().is_some_and(|row| row.intel == row.amd);
-    let moved: ComponentSet = filled.iter().filter(|component| !is_fixed(component)).collect();
+pub(crate) fn note_layout(filled: ComponentSet, vendor: Vendor, findings: &mut Findings) {
+    let moved = moved(filled);
     if moved.is_empty() {
         return;
     }
-    let whose = if offsets == Offsets::Amd { "AMD's" } else { "Intel's" };
+    let whose = if vendor.is_amd_like() { "AMD's" } else { "Intel's" };
     let doubt = if vendor == Vendor::Unknown { ", as no vendor is named" } else { "" };
     let reason = format!("names of features do not place {moved}: taken where {whose} CPUs have it{doubt}");
     findings.note("leaf 0000000d", None, reason);
+}
+
+/// The components of a set that do not lie at one place on the CPUs of all vendors.
+pub(crate) fn moved(states: ComponentSet) -> ComponentSet {
+    static FIXED: LazyLock<ComponentSet> = LazyLock::new(|| {
+        let is_fixed = |component: &Component| component.described().is_some_and(|row| row.intel == row.amd);
+        ComponentSet::from_bits(u64::MAX).iter().filter(is_fixed).collect()
+    });
+    states.minus(*FIXED)
 }
 
 /// Sets one bit where CPUID or an MSR shows it.
@@ -335,6 +404,11 @@ const fn halves(value: u64) -> [u32; 2] {
 fn quoted(name: &str) -> String {
     const LONG: usize = 64;
     format!("`{}`", name.chars().take(LONG).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect::<String>())
+}
+
+/// Names a name that nobody knows.
+pub(crate) fn note_unknown(name: &str, line: Option<usize>, spelling: Spelling, findings: &mut Findings) {
+    findings.note(quoted(name), line, unknown(name, spelling));
 }
 
 fn unknown(name: &str, spelling: Spelling) -> String {

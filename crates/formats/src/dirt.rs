@@ -2,6 +2,7 @@
 
 use selfsame_cpuid::{Regs, Vendor, VendorName};
 
+use crate::by_name::vendor_regs;
 use crate::dump::{CpuDump, Dump};
 use crate::findings::{Finding, Findings, leaf_place, msr_place, row_place};
 
@@ -21,7 +22,7 @@ pub fn examine(dump: &mut Dump) -> Vec<Finding> {
         if is_hardware || vendor_bytes(leaf_0) != [0; 12] {
             examine_vendor(leaf_0, &mut findings);
         } else {
-            findings.note("vendor", None, "not said: the cpu counts as any vendor's");
+            note_no_vendor(&mut findings);
         }
         // Leaf 1 out of range is taken out below, and what it says with it.
         let is_guest = leaf_0.eax >= 1 && cpu.get(1, 0).is_some_and(|regs| regs.ecx >> 31 == 1);
@@ -61,6 +62,18 @@ const KNOWN_VENDORS: [&[u8; 12]; 17] = [
 
 /// Windows on ARM says this to x86 programs.
 const EMULATOR: &[u8; 12] = b"Virtual CPU ";
+
+/// What is odd in the vendor of a CPU of which a file names features, as [`examine`] finds it in leaf 0.
+pub(crate) fn examine_offered_vendor(vendor: Option<[u8; 12]>, findings: &mut Findings) {
+    match vendor.map(vendor_regs).filter(|leaf_0| vendor_bytes(*leaf_0) != [0; 12]) {
+        Some(leaf_0) => examine_vendor(leaf_0, findings),
+        None => note_no_vendor(findings),
+    }
+}
+
+fn note_no_vendor(findings: &mut Findings) {
+    findings.note("vendor", None, "not said: the cpu counts as any vendor's");
+}
 
 fn examine_vendor(leaf_0: Regs, findings: &mut Findings) {
     let name = VendorName::of(leaf_0);

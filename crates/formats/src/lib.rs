@@ -41,6 +41,7 @@ mod kvm_json;
 pub mod libvirt;
 mod machines;
 mod models;
+mod named;
 mod nearest_name;
 mod qemu_line;
 mod qmp;
@@ -62,8 +63,9 @@ pub use dirt::examine;
 pub use dump::{CpuDump, Dump, Source};
 pub use error::{ReadError, UnknownFormat, UnknownSource};
 pub use findings::Finding;
-pub use machines::Machines;
+pub use machines::{Machines, Said};
 pub use models::{Model, Models};
+pub use named::{Kin, Kinship, NamedMachine, UnpackedMachine};
 pub use raw::Raw;
 pub use spelling::{Meaning, Spelling, meaning, suggestion};
 
@@ -79,7 +81,7 @@ pub fn read(bytes: &[u8], name: &str, format: Option<Format>) -> Result<Dump, Re
     let machines = read_all(bytes, name, &Reading { format, ..Reading::default() })?;
     let count = machines.iter().map(|machines| machines.names.len()).sum();
     match <[Machines; 1]>::try_from(machines) {
-        Ok([machines]) if count == 1 => Ok(machines.dump),
+        Ok([machines]) if count == 1 => Ok(machines.dump().into_owned()),
         _ => Err(ReadError::SeveralMachines { count }),
     }
 }

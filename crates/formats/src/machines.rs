@@ -1,33 +1,54 @@
 //! Machines of which a file says the same.
 
+use std::borrow::Cow;
+
 use crate::capture_text::name_of;
 use crate::dirt;
 use crate::dump::Dump;
 use crate::libvirt::CpuDefinition;
+use crate::named::NamedMachine;
 
 /// Machines of which a file says the same, but for their names: most hosts of a fleet.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Machines {
-    /// What the file says of each; its name is the first of [`Machines::names`].
-    pub dump: Dump,
-    /// What libvirt's element says of each, where the file is libvirt's: how it means its features, too.
-    pub definition: Option<CpuDefinition>,
+    /// What the file says of each.
+    pub said: Said,
+    /// What libvirt's element says, where the file is libvirt's and says the same of all its machines: how it means its
+    /// features, too.
+    pub definition: Option<Box<CpuDefinition>>,
     /// What they are called, in the order of the file.
     pub names: Vec<String>,
     /// The place of each in the file, counted from 1, until it has a name.
     numbers: Vec<usize>,
 }
 
+/// What a file says of a machine.
+#[derive(Clone, Debug)]
+pub enum Said {
+    /// What its CPUs answered; the dump's name is the first of [`Machines::names`].
+    Dump(Box<Dump>),
+    /// The names of its features, which tell what its CPU would answer.
+    Names(NamedMachine),
+}
+
 impl Machines {
-    /// Machines that are as a dump says; there is none yet.
-    pub(crate) const fn of(dump: Dump) -> Self {
-        Self { dump, definition: None, names: Vec::new(), numbers: Vec::new() }
+    /// Machines that are as a file says; there is none yet.
+    pub(crate) const fn of(said: Said) -> Self {
+        Self { said, definition: None, names: Vec::new(), numbers: Vec::new() }
+    }
+
+    /// What the file says of each, as their CPUs answer it; its name is the first of [`Machines::names`].
+    pub fn dump(&self) -> Cow<'_, Dump> {
+        match &self.said {
+            Said::Dump(dump) => Cow::Borrowed(dump),
+            Said::Names(named) => Cow::Owned(named.dump(self.names.first().map_or("", |name| name))),
+        }
     }
 
     /// The one machine of a file.
     pub(crate) fn one(dump: Dump) -> Self {
         let name = dump.name.clone();
-        let mut machines = Self::of(dump);
+        let mut machines = Self::of(Said::Dump(Box::new(dump)));
         machines.add(1, Some(name));
         machines
     }
@@ -51,9 +72,12 @@ impl Machines {
                     said => name_of(said),
                 };
             }
-            machines.dump.name = machines.names.first().cloned().unwrap_or_default();
-            let found = dirt::examine(&mut machines.dump);
-            machines.dump.findings.extend(found);
+            // What is only named is looked at when it is laid out.
+            if let Said::Dump(dump) = &mut machines.said {
+                dump.name = machines.names.first().cloned().unwrap_or_default();
+                let found = dirt::examine(dump);
+                dump.findings.extend(found);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@
 
 use selfsame_cpuid::{Place, Signature, Vendor, feature};
 
-use crate::by_name::{Identity, NamedCpu};
+use crate::by_name::{Identity, NamedCpu, note_unknown};
 use crate::detect::Format;
 use crate::dump::{Dump, Source};
 use crate::error::ReadError;
@@ -128,7 +128,7 @@ impl Line {
         if let Some(model) = model {
             cpu.add_all(&model.qemu_features);
             for name in &model.unknown {
-                cpu.note_unknown(name, Some(line), findings);
+                note_unknown(name, Some(line), Spelling::Qemu, findings);
             }
             let off = ACCELERATOR_OFF.iter().filter(|name| **name != "vme").map(|name| (name, false));
             let on = ACCELERATOR_ON.iter().chain(&KVM_ON).map(|name| (name, true));
@@ -175,7 +175,7 @@ impl Line {
         match place(name, models) {
             Some(place) => self.cpu.put(place, is_on),
             None if is_knob_name(name) => {}
-            None => self.cpu.note_unknown(name, Some(line), findings),
+            None => note_unknown(name, Some(line), Spelling::Qemu, findings),
         }
     }
 

@@ -29,7 +29,7 @@ const DIFFERENCES: [(&str, &str, &str); 4] = [
 fn hosts(path: &Path, kind: Kind, trims: &Trims) -> Vec<(String, Host)> {
     let host = |dump: &selfsame_formats::Dump| Host::from_vmm(&dump.raw().leaves, kind, trims);
     let all = machines(path);
-    all.iter().flat_map(|same| same.names.iter().map(|name| (name.clone(), host(&same.dump)))).collect()
+    all.iter().flat_map(|same| same.names.iter().map(|name| (name.clone(), host(&same.dump())))).collect()
 }
 
 fn level(hosts: &[(String, Host)], kind: Kind) -> Option<Policy> {
@@ -43,7 +43,7 @@ fn level(hosts: &[(String, Host)], kind: Kind) -> Option<Policy> {
 /// The features that a file of one `<cpu>` names, before anything is made of them.
 fn named(path: &Path) -> Featureset {
     let [machine] = &machines(path)[..] else { panic!("{}: not one machine", path.display()) };
-    machine.dump.raw().leaves.features()
+    machine.dump().raw().leaves.features()
 }
 
 /// Names a rule for a feature that one of libvirt's definitions has and the policy made of it lacks.
@@ -142,10 +142,11 @@ fn what_a_cpu_element_names_is_what_guests_get_but_for_named_rules() {
         }
         let all = read_all(&bytes, "host", &Reading { models, ..Reading::default() });
         for machine in all.unwrap_or_else(|error| panic!("{}: {error}", path.display())) {
-            let names = machine.dump.findings.iter().filter(|finding| finding.what.starts_with('`'));
-            assert_eq!(names.count(), 0, "{}: {:?}", path.display(), machine.dump.findings);
-            let named = machine.dump.raw().leaves.features();
-            let host = host(&machine.dump);
+            let dump = machine.dump();
+            let names = dump.findings.iter().filter(|finding| finding.what.starts_with('`'));
+            assert_eq!(names.count(), 0, "{}: {:?}", path.display(), dump.findings);
+            let named = dump.raw().leaves.features();
+            let host = host(&dump);
             let given = host.default().leaves.features();
             assert!((given - named).is_empty(), "{}", path.display());
             used.extend(libvirt_files::own(&(named - given)).map(|row| rule_of(row, host.default())));

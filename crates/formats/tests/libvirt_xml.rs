@@ -2,8 +2,8 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a helper that panics is a test that fails")]
 
 use proptest::prelude::*;
-use selfsame_cpuid::feature;
-use selfsame_formats::libvirt::CpuDefinition;
+use selfsame_cpuid::{Host, Kind, Trims, feature};
+use selfsame_formats::libvirt::{CpuDefinition, Fit, GuestError, Obstacle, compare};
 use selfsame_formats::{Format, Machines, Models, ReadError, Reading, Source, read, read_all};
 
 fn all(text: &str) -> Result<Vec<Machines>, ReadError> {
@@ -60,7 +60,7 @@ fn capabilities_tell_of_one_host_whatever_cpus_its_topology_numbers() {
     let machines = all(HOST).unwrap();
     let [machine] = &machines[..] else { panic!("{machines:?}") };
     assert_eq!(machine.names, ["pool"]);
-    let dump = &machine.dump;
+    let dump = &machine.dump();
     assert_eq!(dump.source, Source::Converted(Format::LibvirtCpu));
     assert!(!dump.source.is_hardware() && dump.source.is_by_name());
     let cpu = &dump.cpus[0];
@@ -117,8 +117,8 @@ fn a_domain_is_called_by_its_name_and_says_something_only_when_expanded() {
     let machines = all(&custom).unwrap();
     assert_eq!(machines[0].names, ["web-1"]);
     assert_eq!(has(&custom, &["vme", "avx2", "f16c"]), [true, true, false]);
-    let told = machines[0].dump.findings.iter().any(|finding| finding.reason.starts_with("policy='optional'"));
-    assert!(told, "{:?}", machines[0].dump.findings);
+    let told = machines[0].dump().findings.iter().any(|finding| finding.reason.starts_with("policy='optional'"));
+    assert!(told, "{:?}", machines[0].dump().findings);
     for mode in ["host-passthrough", "host-model", "maximum"] {
         let text = refused(&domain(&format!("<cpu mode='{mode}' check='none' migratable='on'/>")));
         assert!(text.starts_with(&format!("line 4: <cpu mode='{mode}'> does not say what the CPU has")), "{text}");
@@ -148,7 +148,7 @@ fn elements_one_after_another_are_machines_with_or_without_a_wrapper() {
         assert_eq!(machines[0].names, ["pool:01", "pool:04", "pool:07", "pool:10"]);
         assert_eq!(machines[1].names, ["pool:02", "pool:05", "pool:08", "pool:11"]);
         assert_eq!(machines[2].names, ["pool:03", "pool:06", "pool:09", "pool:12"]);
-        assert_eq!(machines[0].dump.name, "pool:01");
+        assert_eq!(machines[0].dump().name, "pool:01");
     }
     let one = read(text.as_bytes(), "pool", None);
     assert_eq!(one, Err(ReadError::SeveralMachines { count: 12 }));
@@ -172,7 +172,7 @@ fn what_is_read_at_once_is_what_is_read_alone() {
     for same in &machines {
         for name in &same.names {
             let number: usize = name.rsplit(':').next().unwrap().parse().unwrap();
-            together[number - 1] = Some(same.dump.cpus.clone());
+            together[number - 1] = Some(same.dump().cpus.clone());
         }
     }
     for (seed, cpus) in seeds.iter().zip(together) {
@@ -196,6 +196,22 @@ fn names_that_nobody_knows_are_told_with_their_line_and_likeness() {
         "line 1: no CPU model is called `Nehalm`; did you mean Nehalem?; --cpu-map DIR takes the models of a newer libvirt"
     );
     assert!(refused("<cpu><arch>aarch64</arch><model>cortex-a57</model></cpu>").contains("architecture aarch64"));
+}
+
+#[test]
+fn a_guest_of_a_bogus_vendor_is_an_error_and_one_of_another_architecture_fits_no_host() {
+    let dump =
+        read(b"<cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor></cpu>", "host", None).unwrap();
+    let host = Host::from_vmm(&dump.raw().leaves, Kind::Kvm, &Trims::NONE);
+    let ask = |text: &str| compare(&host, &CpuDefinition::parse(text.as_bytes()).unwrap(), Models::known());
+    let bogus = ask("<cpu match='exact'><model>Nehalem</model><vendor>Bogus</vendor></cpu>");
+    assert!(matches!(bogus, Err(GuestError::UnknownVendor { name }) if name == "Bogus"));
+    let intel = ask("<cpu match='exact'><arch>i686</arch><model>Nehalem</model><vendor>Intel</vendor></cpu>").unwrap();
+    assert_eq!(intel.fit, Fit::Identical);
+    let amd = ask("<cpu match='exact'><model>Nehalem</model><vendor>AMD</vendor></cpu>").unwrap();
+    assert_eq!(amd.fit, Fit::Incompatible);
+    let arm = ask("<cpu match='exact'><arch>aarch64</arch><model>cortex-a57</model></cpu>").unwrap();
+    assert!(arm.fit == Fit::Incompatible && matches!(arm.obstacles[..], [Obstacle::Architecture]));
 }
 
 #[test]
@@ -242,7 +258,7 @@ fn raw_dumps_are_refused_where_a_row_is_not_one() {
         assert!(refused(&dump(row)).starts_with("line 3: expected `<"), "{row}: {}", refused(&dump(row)));
     }
     assert!(refused(&dump("").replace("x86", "ppc64")).contains("expected arch='x86'"));
-    assert_eq!(all(&dump("")), Err(ReadError::NoCpu));
+    assert_eq!(all(&dump("")).err(), Some(ReadError::NoCpu));
 }
 
 proptest! {

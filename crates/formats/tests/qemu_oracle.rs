@@ -105,6 +105,11 @@ fn tellable(row: &&Feature) -> bool {
         && !row.place.to_string().starts_with("40000001")
 }
 
+/// What QEMU says of a feature, under whichever name.
+fn told(props: &Map<String, Value>, row: &Feature) -> Option<bool> {
+    [row.name].iter().chain(row.aliases).find_map(|name| props.get(*name)?.as_bool())
+}
+
 #[test]
 fn qemu_expands_our_lines_to_exactly_the_level() {
     let Some(binary) = tool("SELFSAME_QEMU") else { return };
@@ -148,7 +153,7 @@ fn qemu_expands_our_lines_to_exactly_the_level() {
             };
             let features = pool.level.features();
             for row in FEATURES.iter().filter(tellable) {
-                let Some(found) = props.get(row.name).and_then(Value::as_bool) else { continue };
+                let Some(found) = told(props, row) else { continue };
                 if row.name.starts_with("vmx-") && !has_vmx(features) {
                     continue;
                 }
@@ -180,7 +185,7 @@ fn models_mean_to_qemu_what_the_table_says() {
         let Some(props) = answer["return"]["model"]["props"].as_object() else { continue };
         count += 1;
         for row in FEATURES.iter().filter(tellable) {
-            let Some(found) = props.get(row.name).and_then(Value::as_bool) else { continue };
+            let Some(found) = told(props, row) else { continue };
             // TCG adds the first and takes the second away. VMX controls hang on others: our lines say each.
             let is_changed = matches!(row.name, "hypervisor" | "vme") || row.name.starts_with("vmx-");
             if !is_changed && found != model.qemu_features.contains(row.place) {

@@ -1,7 +1,7 @@
 //! Which packages are unpacked for what, as one table.
 
 use super::version::Version;
-use super::{bochs, qemu};
+use super::{bochs, qemu, virsh};
 
 /// The Debian suites that are tried, in this order: testing moves on less than unstable, and the stable release of 2025
 /// (trixie) has QEMU but a Bochs that is too old.
@@ -42,6 +42,16 @@ pub(crate) const QEMU: Set = Set {
     package: "qemu-system-x86",
     least: qemu::LEAST,
     more_packages: &[],
+};
+
+/// virsh with its schema and its map of models, which lie in the package that libvirt's parts have in common.
+pub(crate) const LIBVIRT: Set = Set {
+    word: "libvirt",
+    name: "virsh",
+    programs: &["virsh"],
+    package: "libvirt-clients",
+    least: virsh::LEAST,
+    more_packages: &["libvirt-common"],
 };
 
 impl Set {

@@ -46,19 +46,47 @@ impl Program {
         root.join("usr/lib").join(TRIPLET)
     }
 
+    /// The dynamic loader as programs see it for whom the folder is the root of the file system.
+    pub(crate) const LOADER_BELOW_ROOT: &str = "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2";
+
+    /// A shell script that runs it with `first`, then with the script's own arguments.
+    pub(crate) fn script(&self, first: &[&Path]) -> String {
+        let first: String = first.iter().map(|word| format!(" {}", script_word(word))).collect();
+        let command = match &self.root {
+            None => script_word(&self.path),
+            Some(root) => {
+                let (loader, dirs) = Self::loader(root);
+                let [a, b] = dirs.each_ref().map(|dir| script_word(dir));
+                format!("{} --library-path {a}:{b} {}", script_word(&loader), script_word(&self.path))
+            }
+        };
+        format!("#!/bin/sh\nexec {command}{first} \"$@\"\n")
+    }
+
+    /// The loader that was unpacked, and the folders of libraries.
+    fn loader(root: &Path) -> (PathBuf, [PathBuf; 2]) {
+        let dirs = [Self::library_dir(root), root.join("lib").join(TRIPLET)];
+        let loader = dirs.iter().map(|dir| dir.join(LOADER)).find(|path| path.exists());
+        (loader.unwrap_or_else(|| dirs[0].join(LOADER)), dirs)
+    }
+
     /// The command that runs it, without arguments; see [`bounded`].
     ///
     /// An unpacked program runs under the loader it was unpacked with, because its libraries may want a newer libc than
     /// the system's. Older Debian releases have loader and libc in `lib/`, newer ones in `usr/lib/`.
     pub(crate) fn command(&self) -> Command {
         let Some(root) = &self.root else { return bounded::command(&self.path) };
-        let dirs = [Self::library_dir(root), root.join("lib").join(TRIPLET)];
-        let loader = dirs.iter().map(|dir| dir.join(LOADER)).find(|path| path.exists());
-        let mut command = bounded::command(loader.unwrap_or_else(|| dirs[0].join(LOADER)));
+        let (loader, dirs) = Self::loader(root);
+        let mut command = bounded::command(loader);
         let library_path = env::join_paths(&dirs).unwrap_or_default();
         command.arg("--library-path").arg(library_path).arg(&self.path);
         command
     }
+}
+
+/// A path as a word of a shell script.
+pub(crate) fn script_word(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', r"'\''"))
 }
 
 impl fmt::Display for Program {

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fmt;
 use std::fs;
+use std::io;
 use std::path::{self, Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -15,6 +16,7 @@ use super::run_error::{Reason, RunError, file_reason};
 use super::run_folder::RunFolder;
 use super::serial::Serial;
 use super::version::Version;
+use super::virsh::write_script;
 use super::{Emulator, packages};
 
 /// The oldest QEMU whose interpreter was tried: AVX and nested SVM came with it.
@@ -143,12 +145,26 @@ impl Qemu {
         if serial.as_str().is_empty() { Err(Reason::NoSerial) } else { Ok(()) }
     }
 
+    /// Writes a script that runs it as it is, with the files that it needs of its own.
+    ///
+    /// # Errors
+    /// When the script cannot be written.
+    pub(crate) fn script(&self) -> io::Result<PathBuf> {
+        let data = self.data();
+        let first: Vec<&Path> = data.iter().flat_map(|dir| [Path::new("-L"), dir]).collect();
+        write_script(&self.runs_dir, "qemu-system-x86_64", &self.program.script(&first))
+    }
+
+    /// The folders of its firmware, where it would not find it by itself.
+    fn data(&self) -> Vec<PathBuf> {
+        let dirs = ["usr/share/qemu", "usr/share/seabios"];
+        self.program.root().map(|root| dirs.map(|dir| root.join(dir)).to_vec()).unwrap_or_default()
+    }
+
     fn command(&self, machine: &Machine<'_>) -> Command {
         let mut command = self.program.command();
-        if let Some(root) = self.program.root() {
-            for dir in ["usr/share/qemu", "usr/share/seabios"] {
-                command.arg("-L").arg(root.join(dir));
-            }
+        for dir in self.data() {
+            command.arg("-L").arg(dir);
         }
         command.args(["-accel", "tcg", "-nodefaults", "-no-reboot", "-display", "none", "-serial", "file:serial"]);
         command.args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-cpu", &cpu(machine)]);

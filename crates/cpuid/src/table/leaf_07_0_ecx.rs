@@ -76,6 +76,7 @@ pub(crate) static ROWS: [Feature; 25] = [
         .needs(&[AVX512BW, AVX512VL])
         .because("byte compress and shift forms at every vector length", "SDM vol. 2A, CPUID.07H.0:ECX"),
     row(SHSTK, "shstk")
+        .aliases(&["cet-ss"])
         .linux("shstk")
         .xen("CET_SS")
         .offer(Hardware, Never, Never, Never)

@@ -115,6 +115,7 @@ pub(crate) static ROWS: [Feature; 26] = [
             "SDM vol. 2A, CPUID.07H.0:EDX",
         ),
     row(IBT, "ibt")
+        .aliases(&["cet-ibt"])
         .linux("ibt")
         .xen("CET_IBT")
         .offer(Hardware, Never, Never, Never)

@@ -185,10 +185,15 @@ pub(crate) static ROWS: [Feature; 34] = [
         "leaf 0x24 tells the rest; detection by it alone suffices, so it carries the AVX-512 state",
         "Intel AVX10 architecture specification",
     ),
-    row(APX, "apx").linux("apx").needs(&[XSAVE, LM]).components(ComponentSet::EMPTY.with(Component::APX)).because(
-        "sixteen more registers in component 19; KVM's series is not merged, nor any other's",
-        "Intel APX architecture specification",
-    ),
+    row(APX, "apx")
+        .aliases(&["apxf"])
+        .linux("apx")
+        .needs(&[XSAVE, LM])
+        .components(ComponentSet::EMPTY.with(Component::APX))
+        .because(
+            "sixteen more registers in component 19; KVM's series is not merged, nor any other's",
+            "Intel APX architecture specification",
+        ),
     row(EDX.bit(24), "slsm").xen("SLSM").because(
         "static lockstep runs two cores as one, chosen by firmware",
         "Intel ISA extensions reference, CPUID.07H.1",

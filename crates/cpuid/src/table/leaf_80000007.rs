@@ -9,7 +9,7 @@ const EBX: Word = Word::leaf(0x8000_0007, Register::Ebx);
 const EDX: Word = Word::leaf(0x8000_0007, Register::Edx);
 
 /// The rows.
-pub(crate) static ROWS: [Feature; 21] = [
+pub(crate) static ROWS: [Feature; 22] = [
     row(EBX.bit(0), "overflow-recov")
         .linux("overflow_recov")
         .offer(Request, Never, Never, Never)
@@ -30,6 +30,10 @@ pub(crate) static ROWS: [Feature; 21] = [
         .linux("smca")
         .needs(&[MCA])
         .because("scalable MCA banks; guests get the legacy banks of the VMM", "APM vol. 3, app. E, Fn8000_0007:EBX"),
+    row(EBX.bit(4), "pfeh").needs(&[MCA]).because(
+        "firmware sees errors first, on the host; guests have no such firmware",
+        "PPR 55898 (family 19h), CPUID_Fn80000007_EBX",
+    ),
     row(EDX.bit(0), "digital-temp").because("temperature sensor of the host", "APM vol. 3, app. E, Fn8000_0007:EDX"),
     row(EDX.bit(1), "powernow-freq-id")
         .because("frequency control of K8; the host's governor owns it", "APM vol. 3, app. E, Fn8000_0007:EDX"),

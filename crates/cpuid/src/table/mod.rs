@@ -187,11 +187,11 @@ pub(crate) const VENDOR: [Word; 3] =
 pub(crate) const SIGNATURE: Word = Word::leaf(0x1, Register::Eax);
 
 /// For each word, the first row of [`FEATURES`] that is not before it.
-static FIRST_ROW: [u16; WORDS + 1] = {
-    let mut first = [0; WORDS + 1];
+static FIRST_ROW: [u16; WORDS] = {
+    let mut first = [0; WORDS];
     let mut row = 0;
     let mut word = 0;
-    while word <= WORDS {
+    while word < WORDS {
         while row < ROW_COUNT && FEATURES[row].place.word().index() < word {
             row += 1;
         }
@@ -211,8 +211,13 @@ static FIRST_ROW: [u16; WORDS + 1] = {
 /// ```
 pub fn feature_at(place: Place) -> Option<&'static Feature> {
     let word = place.word().index();
-    let rows = FEATURES.get(usize::from(*FIRST_ROW.get(word)?)..usize::from(*FIRST_ROW.get(word + 1)?))?;
-    rows.iter().find(|row| row.place == place)
+    let named = *NAMED.get(word)?;
+    if named & place.mask() == 0 {
+        return None;
+    }
+    // The rows of a word stand in the order of their bits.
+    let before = (named & (place.mask() - 1)).count_ones() as usize;
+    FEATURES.get(usize::from(*FIRST_ROW.get(word)?) + before)
 }
 
 /// The row that `name` names: its canonical name or one of its aliases.

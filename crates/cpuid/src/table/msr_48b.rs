@@ -22,7 +22,7 @@ pub(crate) const VMX_APICV_VID: Place = HIGH.bit(9);
 pub(crate) const VMX_VMFUNC: Place = HIGH.bit(13);
 
 /// The rows.
-pub(crate) static ROWS: [Feature; 21] = [
+pub(crate) static ROWS: [Feature; 22] = [
     row(HIGH.bit(0), "vmx-apicv-xapic")
         .offer(Hardware, Never, Never, Never)
         .needs(&[VMX_SECONDARY_CTLS])
@@ -101,6 +101,10 @@ pub(crate) static ROWS: [Feature; 21] = [
         .offer(Hardware, Never, Never, Never)
         .needs(&[VMX_SECONDARY_CTLS, XSAVES])
         .because("enables XSAVES, so it follows the instruction", "SDM vol. 3D, A.3.3"),
+    row(HIGH.bit(22), "vmx-mbec").needs(&[VMX_SECONDARY_CTLS, VMX_EPT]).because(
+        "execute rights by mode in nested EPT; QEMU 11.1 has the name, KVM's series was not merged (judgement)",
+        "SDM vol. 3D, A.3.3",
+    ),
     row(HIGH.bit(25), "vmx-tsc-scaling").offer(Hardware, Never, Never, Never).needs(&[VMX_SECONDARY_CTLS]).because(
         "multiplies the TSC of nested guests; KVM composes both factors since Linux 5.14",
         "SDM vol. 3D, A.3.3",

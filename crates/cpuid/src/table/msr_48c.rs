@@ -10,7 +10,7 @@ const HIGH: Word = Word::msr_high(0x48c);
 pub(crate) const VMX_INVEPT: Place = LOW.bit(20);
 
 /// The rows.
-pub(crate) static ROWS: [Feature; 17] = [
+pub(crate) static ROWS: [Feature; 18] = [
     row(LOW.bit(0), "vmx-ept-execonly")
         .offer(Hardware, Never, Never, Never)
         .needs(&[VMX_EPT])
@@ -48,6 +48,10 @@ pub(crate) static ROWS: [Feature; 17] = [
         .because("accessed and dirty flags; KVM needs the CPU's own, from Haswell on", "SDM vol. 3D, A.10"),
     row(LOW.bit(22), "vmx-ept-advanced-exitinfo").needs(&[VMX_EPT]).because(
         "KVM fills no advanced exit information into nested EPT violations; no machine kept it",
+        "SDM vol. 3D, A.10",
+    ),
+    row(LOW.bit(23), "vmx-ept-sss").needs(&[VMX_EPT]).because(
+        "marks EPT pages as supervisor shadow stacks; KVM gives nested EPT no such pages (judgement)",
         "SDM vol. 3D, A.10",
     ),
     row(LOW.bit(25), "vmx-invept-single-context")

@@ -15,7 +15,7 @@ const HIGH: Word = Word::msr_high(0x48f);
 pub(crate) const VMX_EXIT_ACK_INTR: Place = HIGH.bit(15);
 
 /// The rows.
-pub(crate) static ROWS: [Feature; 12] = [
+pub(crate) static ROWS: [Feature; 13] = [
     row(HIGH.bit(2), "vmx-exit-nosave-debugctl")
         .offer(Hardware, Never, Never, Never)
         .needs(&[VMX, VMX_TRUE_CTLS])
@@ -59,6 +59,10 @@ pub(crate) static ROWS: [Feature; 12] = [
     row(HIGH.bit(25), "vmx-exit-clear-rtit-ctl")
         .needs(&[VMX, INTEL_PT])
         .because("KVM gives nested hypervisors no Processor Trace; no machine kept it", "SDM vol. 3D, A.4.1"),
+    row(HIGH.bit(28), "vmx-exit-save-cet").offer(Hardware, Never, Never, Never).needs(&[VMX]).because(
+        "loads the host's CET state in spite of QEMU's name; KVM passes it on since Linux 6.18, if it gives any of CET",
+        "SDM vol. 3D, A.4.1",
+    ),
     row(HIGH.bit(29), "vmx-exit-load-pkrs")
         .needs(&[VMX, PKS])
         .because("loads a register of PKS, which KVM does not virtualise", "SDM vol. 3D, A.4.1"),

@@ -14,7 +14,7 @@ use crate::place::Word;
 const HIGH: Word = Word::msr_high(0x490);
 
 /// The rows.
-pub(crate) static ROWS: [Feature; 9] = [
+pub(crate) static ROWS: [Feature; 10] = [
     row(HIGH.bit(2), "vmx-entry-noload-debugctl")
         .offer(Hardware, Never, Never, Never)
         .needs(&[VMX, VMX_TRUE_CTLS])
@@ -46,6 +46,10 @@ pub(crate) static ROWS: [Feature; 9] = [
     row(HIGH.bit(18), "vmx-entry-load-rtit-ctl")
         .needs(&[VMX, INTEL_PT])
         .because("KVM gives nested hypervisors no Processor Trace; no machine kept it", "SDM vol. 3D, A.5"),
+    row(HIGH.bit(20), "vmx-entry-load-cet").offer(Hardware, Never, Never, Never).needs(&[VMX]).because(
+        "loads the guest's CET state; KVM passes it on since Linux 6.18, if it gives any of CET",
+        "SDM vol. 3D, A.5",
+    ),
     row(HIGH.bit(22), "vmx-entry-load-pkrs")
         .needs(&[VMX, PKS])
         .because("loads a register of PKS, which KVM does not virtualise", "SDM vol. 3D, A.5"),

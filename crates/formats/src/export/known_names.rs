@@ -60,7 +60,11 @@ impl Namer {
 
     /// What it calls a feature for which it has a name.
     pub(super) fn spelling(self, row: &Feature) -> &'static str {
-        let other = LIBVIRT_SPELLINGS.iter().find(|(name, _)| self == Self::Libvirt && *name == row.name);
+        let others = match self {
+            Self::Qemu => &QEMU_SPELLINGS[..],
+            Self::Libvirt => &LIBVIRT_SPELLINGS,
+        };
+        let other = others.iter().find(|(name, _)| *name == row.name);
         other.map_or(row.name, |(_, spelling)| spelling)
     }
 }
@@ -80,6 +84,9 @@ fn since(rows: &[Names], name: &str) -> Since {
     let row = rows.iter().find(|row| has_word(row.names, name));
     row.map_or(Since::Always, |row| row.since.map_or(Since::Never, Since::Version))
 }
+
+/// Features whose canonical name QEMU does not understand, and its own name.
+static QEMU_SPELLINGS: [(&str, &str); 3] = [("apx", "apxf"), ("ibt", "cet-ibt"), ("shstk", "cet-ss")];
 
 /// Features whose canonical name libvirt does not understand, and its own name; the others it spells as QEMU does.
 static LIBVIRT_SPELLINGS: [(&str, &str); 12] = [
@@ -114,9 +121,9 @@ static QEMU: [Names; 3] = [
     Names {
         since: Some("11.1"),
         names: "\
-         amx-avx512 amx-bf16-alias amx-complex-alias amx-fp16-alias amx-fp8 amx-int8-alias amx-movrs amx-tf32 \
-         apx-nci-ndd-nf avx10-vnni-int fs-gs-base-ns gmet its-no movrs msr-imm prefetchi tsa-l1-no tsa-sq-no \
-         verw-clear",
+         amx-avx512 amx-bf16-alias amx-complex-alias amx-fp16-alias amx-fp8 amx-int8-alias amx-movrs amx-tf32 apx \
+         apx-nci-ndd-nf avx10-vnni-int fs-gs-base-ns gmet ibt its-no movrs msr-imm prefetchi shstk tsa-l1-no \
+         tsa-sq-no verw-clear vmx-entry-load-cet vmx-exit-save-cet vmx-mbec",
     },
     Names {
         since: None,
@@ -159,11 +166,11 @@ static LIBVIRT: [Names; 2] = [
         since: None,
         names: "\
          ace2 ace2-en amx-avx512 amx-bf16-alias amx-complex-alias amx-fp16-alias amx-fp8 amx-int8-alias amx-movrs \
-         amx-tf32 apx-nci-ndd-nf avx10-vnni-int bhi-no fs-gs-base-ns full-width-write gmet its-no kvm-asyncpf \
-         kvm-asyncpf-int kvm-asyncpf-vmexit kvm-hint-dedicated kvm-mmu kvm-msi-ext-dest-id kvm-nopiodelay \
-         kvm-poll-control kvm-pv-eoi kvm-pv-ipi kvm-pv-sched-yield kvm-pv-tlb-flush kvm-pv-unhalt kvm-steal-time \
-         kvmclock kvmclock-stable-bit movrs msr-imm phe phe-en pmm pmm-en prefetchi tsa-l1-no tsa-sq-no \
-         verw-clear xcrypt xcrypt-en xstore xstore-en",
+         amx-tf32 apx apx-nci-ndd-nf avx10-vnni-int bhi-no fs-gs-base-ns full-width-write gmet ibt its-no \
+         kvm-asyncpf kvm-asyncpf-int kvm-asyncpf-vmexit kvm-hint-dedicated kvm-mmu kvm-msi-ext-dest-id \
+         kvm-nopiodelay kvm-poll-control kvm-pv-eoi kvm-pv-ipi kvm-pv-sched-yield kvm-pv-tlb-flush kvm-pv-unhalt \
+         kvm-steal-time kvmclock kvmclock-stable-bit movrs msr-imm phe phe-en pmm pmm-en prefetchi shstk tsa-l1-no \
+         tsa-sq-no verw-clear vmx-entry-load-cet vmx-exit-save-cet vmx-mbec xcrypt xcrypt-en xstore xstore-en",
     },
 ];
 
@@ -220,50 +227,48 @@ static LIBVIRT_MODELS: [Names; 2] = [
 const NOWHERE: &str = "\
     100mhz-steps abmc acc-power addr-msk-ext aes-keylocker aes-keylocker-wide allowed-sev-features \
     alternate-injection amd-fast-cppc amd-fsrc amd-fsrs amd-htr-cores amd-ibpb-ret amd-ibrs-same-mode amd-l3mbe \
-    amd-lbr-pmc-freeze amd-lbr-v2 amd-mba amd-ppin amd-workload-class anythread-deprecation aperfmperf apx \
+    amd-lbr-pmc-freeze amd-lbr-v2 amd-mba amd-ppin amd-workload-class anythread-deprecation aperfmperf \
     arch-perfmon-ext avx512-bmm bmec bmec-all-dirty-victims bmec-local-nontemp-wr bmec-local-reads \
     bmec-local-slow-mem-rd bmec-remote-nontemp-wr bmec-remote-reads bmec-remote-slow-mem-rd bpext br-insn-ret-evt \
     br-mispr-evt brs btc-no bus-lock-threshold cat-l2 cat-l3 cat-sparse-1s-l2 cat-sparse-1s-l3 ccs ccs-en cdp-l2 \
-    cdp-l3 cet-sss coherency-sfw-no connected-standby core-cycles-evt cpb cppc cppc-perf-prio cpuid-faulting \
-    cqm-llc cqm-occup-llc cr3-filtering dca-enabled-in-bios debug-swap digital-temp disallow-host-ibs doitm dpti \
-    dtherm ecmd efer-lmsle-mbz efro encap-reporting encls-leaves enclu-everifyreport2 enclv-leaves \
-    energy-filtering enqcmd epb epsf event-trace ext-lvt-off-chg fb-clear-ctrl fp-128 fp-256 fsrsc gds-ctrl \
-    gp-on-user-cpuid h-mce-override hdc-base-regs hfi hreset hreset-thread-director hv-inuse-wr-allowed hw-assert \
-    hw-lwp-avail hw-lwp-bre hw-lwp-cnh hw-lwp-cont hw-lwp-dme hw-lwp-int hw-lwp-ire hw-lwp-ptsc hw-lwp-rnh \
-    hw-lwpval hw-pstate hw-thermal-control hwp hwp-act-window hwp-ctl hwp-epp hwp-fast hwp-flexible \
-    hwp-highest-perf-change hwp-ignore-idle hwp-notify hwp-peci-override hwp-pkg-req hybrid-cpu ibrs-always \
-    ibrs-fast ibs-branch-target ibs-fetch-ctl-ext ibs-fetch-sampling ibs-flags ibs-l3-miss-filter \
-    ibs-op-branch-fuse ibs-op-count ibs-op-counters-ext ibs-op-data-4 ibs-op-sampling ibs-rdwr-op-counter \
-    ibs-rip-invalid-chk ibs-virt ibt ida idle-hlt ign-umonitor insn-retired-evt intel-ppin invlpgb io-rdt-cmt \
-    io-rdt-mbm ip-filtering irperf iwkey-rand key-locker kl-cpl0-only kl-msr-iwkey kl-no-decrypt kl-no-encrypt \
-    kvm-clocksource2 kvm-hc-map-gpa-range kvm-migration-control l3-cat-cos-infreq-updates l3c-qm-overflow-bit l3rr \
-    lass lbr-branch-filter lbr-branch-type lbr-call-stack lbr-cpl lbr-deep-c-reset lbr-ip-is-lip lbr-mispredict \
-    lbr-timed-lbr llc-misses-evt llc-refs-evt loadiwkey-no-backup longrun lrti lwp-branch-predict \
-    lwp-cache-latency lwp-cache-levels lwp-data-addr lwp-ip-filtering mba mba-delay-linear mcommit mcu-ctrl \
-    mcu-ext mem-hmk-mode misc-pkg-ctrl miscselect-cpinfo mon-umon-mitg movu-preferred mp msrlist mtc-timing \
+    cdp-l3 cet-sss coherency-sfw-no connected-standby core-cycles-evt cpb cppc cppc-perf-prio cpuid-faulting cqm-llc \
+    cqm-occup-llc cr3-filtering dca-enabled-in-bios debug-swap digital-temp disallow-host-ibs doitm dpti dtherm ecmd \
+    efer-lmsle-mbz efro encap-reporting encls-leaves enclu-everifyreport2 enclv-leaves energy-filtering enqcmd epb \
+    epsf event-trace ext-lvt-off-chg fb-clear-ctrl fp-128 fp-256 fsrsc gds-ctrl gp-on-user-cpuid h-mce-override \
+    hdc-base-regs hfi hreset hreset-thread-director hv-inuse-wr-allowed hw-assert hw-lwp-avail hw-lwp-bre hw-lwp-cnh \
+    hw-lwp-cont hw-lwp-dme hw-lwp-int hw-lwp-ire hw-lwp-ptsc hw-lwp-rnh hw-lwpval hw-pstate hw-thermal-control hwp \
+    hwp-act-window hwp-ctl hwp-epp hwp-fast hwp-flexible hwp-highest-perf-change hwp-ignore-idle hwp-notify \
+    hwp-peci-override hwp-pkg-req hybrid-cpu ibrs-always ibrs-fast ibs-branch-target ibs-fetch-ctl-ext \
+    ibs-fetch-sampling ibs-flags ibs-l3-miss-filter ibs-op-branch-fuse ibs-op-count ibs-op-counters-ext ibs-op-data-4 \
+    ibs-op-sampling ibs-rdwr-op-counter ibs-rip-invalid-chk ibs-virt ida idle-hlt ign-umonitor insn-retired-evt \
+    intel-ppin invlpgb io-rdt-cmt io-rdt-mbm ip-filtering irperf iwkey-rand key-locker kl-cpl0-only kl-msr-iwkey \
+    kl-no-decrypt kl-no-encrypt kvm-clocksource2 kvm-hc-map-gpa-range kvm-migration-control l3-cat-cos-infreq-updates \
+    l3c-qm-overflow-bit l3rr lass lbr-branch-filter lbr-branch-type lbr-call-stack lbr-cpl lbr-deep-c-reset \
+    lbr-ip-is-lip lbr-mispredict lbr-timed-lbr llc-misses-evt llc-refs-evt loadiwkey-no-backup longrun lrti \
+    lwp-branch-predict lwp-cache-latency lwp-cache-levels lwp-data-addr lwp-ip-filtering mba mba-delay-linear mcommit \
+    mcu-ctrl mcu-ext mem-hmk-mode misc-pkg-ctrl miscselect-cpinfo mon-umon-mitg movu-preferred mp msrlist mtc-timing \
     mwait-ext mwait-irq-break mwaitx nested-virt-snp-msr nmi-src no-backend-bound no-bad-speculation \
     no-br-insn-retired no-br-misses-retired no-core-cycle no-frontend-bound no-instruction-retired no-invd \
     no-lbr-inserts no-llc-misses no-llc-reference no-reference-cycles no-retiring no-smm-ctl-msr no-topdown-slots \
     opcode-reclaim os-lwp-avail os-lwp-bre os-lwp-cnh os-lwp-cont os-lwp-dme os-lwp-int os-lwp-ire os-lwp-ptsc \
     os-lwp-rnh os-lwpval ovrclk-status parallax parallax-en pb-opt-ctrl pebs-allow-in-record pebs-aux \
-    pebs-counters-fixed pebs-counters-gp pebs-counters-metrics pebs-gpr per-thread-mba perfcap-reporting \
-    perfctr-llc perfmon-acr-subleaf perfmon-counters-subleaf perfmon-eq perfmon-events-subleaf \
-    perfmon-pebs-caps-subleaf perfmon-pebs-subleaf perfmon-subleaf-0 perfmon-unitmask2 phe2 phe2-en pln pml \
-    power-event-trace powernow-freq-id powernow-volt-id prefetch-ctl-msr prefetchwt1 proc-feedback psb-cyc \
-    psb-pmi-preserve pts ptsc ptwrite rapl rdpmc-user-disable rdpru rdt-a ref-cycles-evt req-64bit-hypervisor \
-    restricted-injection rmpread rng2 rng2-en ro-gpt rpmquery rrsba rsa rsa-en rtm-always-abort sdbg sdciae \
-    secs-attr-cet secs-attr-init segmented-rmp sev sev-es sev-snp sgx-eupdatesvn sgx-keys shstk \
-    single-range-output slsm sm2 sm2-en smba smca sme sme-coherent smm-page-cfg-lock smt-protection snp-secure-tsc \
-    srbds-ctrl srso-bp-spec-reduce sss-check svsm sw-thermal-control td-backend-bound-evt td-bad-spec-evt \
-    td-frontend-bound-evt td-retiring-evt td-slots-evt thermal-trip thread-director tlb-flush-nested tlbsync-int \
-    tlbsync-sfw-no tm3 tm3-en tme tnt-disable topa-multiple-entries topa-output trace-transport-output \
-    transmeta-recovery tsx-force-abort turbo-boost-3-0 uc-lock-dis uintr uiret-uif upper-addr-ignore v-spec-ctrl \
-    v-tsc-aux virt-ibs virt-tom-msr virt-transparent-enc vm-page-flush vm-permission-levels vmgexit-parameter \
-    vmpl-sss vmsa-reg-protection wbinvd-int x2avic x2avic-ext xapic-status xcr0-avx xcr0-avx512-hi16-zmm \
-    xcr0-avx512-opmask xcr0-avx512-zmm-hi256 xcr0-lwp xcr0-mpx-bndcsr xcr0-mpx-bndregs xcr0-pkru xcr0-sse \
-    xcr0-tileconfig xcr0-tiledata xcr0-x87 xfrm-avx xfrm-avx512-hi16-zmm xfrm-avx512-opmask xfrm-avx512-zmm-hi256 \
-    xfrm-mpx-bndcsr xfrm-mpx-bndregs xfrm-pkru xfrm-sse xfrm-tileconfig xfrm-tiledata xfrm-x87 xss-cet-s xss-cet-u \
-    xss-hdc xss-hwp xss-lbr xss-pasid xss-pt xss-uintr";
+    pebs-counters-fixed pebs-counters-gp pebs-counters-metrics pebs-gpr per-thread-mba perfcap-reporting perfctr-llc \
+    perfmon-acr-subleaf perfmon-counters-subleaf perfmon-eq perfmon-events-subleaf perfmon-pebs-caps-subleaf \
+    perfmon-pebs-subleaf perfmon-subleaf-0 perfmon-unitmask2 pfeh phe2 phe2-en pln pml power-event-trace \
+    powernow-freq-id powernow-volt-id prefetch-ctl-msr prefetchwt1 proc-feedback psb-cyc psb-pmi-preserve pts ptsc \
+    ptwrite rapl rdpmc-user-disable rdpru rdt-a ref-cycles-evt req-64bit-hypervisor restricted-injection rmpread rng2 \
+    rng2-en ro-gpt rpmquery rrsba rsa rsa-en rtm-always-abort sdbg sdciae secs-attr-cet secs-attr-init segmented-rmp \
+    sev sev-es sev-snp sgx-eupdatesvn sgx-keys single-range-output slsm sm2 sm2-en smba smca sme sme-coherent \
+    smm-page-cfg-lock smt-protection snp-secure-tsc srbds-ctrl srso-bp-spec-reduce sss-check svsm sw-thermal-control \
+    td-backend-bound-evt td-bad-spec-evt td-frontend-bound-evt td-retiring-evt td-slots-evt thermal-trip \
+    thread-director tlb-flush-nested tlbsync-int tlbsync-sfw-no tm3 tm3-en tme tnt-disable topa-multiple-entries \
+    topa-output trace-transport-output transmeta-recovery tsx-force-abort turbo-boost-3-0 uc-lock-dis uintr uiret-uif \
+    upper-addr-ignore v-spec-ctrl v-tsc-aux virt-ibs virt-tom-msr virt-transparent-enc vm-page-flush \
+    vm-permission-levels vmgexit-parameter vmpl-sss vmsa-reg-protection vmx-ept-sss wbinvd-int x2avic x2avic-ext \
+    xapic-status xcr0-avx xcr0-avx512-hi16-zmm xcr0-avx512-opmask xcr0-avx512-zmm-hi256 xcr0-lwp xcr0-mpx-bndcsr \
+    xcr0-mpx-bndregs xcr0-pkru xcr0-sse xcr0-tileconfig xcr0-tiledata xcr0-x87 xfrm-avx xfrm-avx512-hi16-zmm \
+    xfrm-avx512-opmask xfrm-avx512-zmm-hi256 xfrm-mpx-bndcsr xfrm-mpx-bndregs xfrm-pkru xfrm-sse xfrm-tileconfig \
+    xfrm-tiledata xfrm-x87 xss-cet-s xss-cet-u xss-hdc xss-hwp xss-lbr xss-pasid xss-pt xss-uintr";
 
 #[cfg(test)]
 mod tests {

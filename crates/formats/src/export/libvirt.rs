@@ -7,6 +7,9 @@ use super::nearest::{Nearest, spelled};
 use super::notes::{Notes, has_vmx, is_paravirtual, tellable};
 use crate::models::{Model, Models, is_vmx};
 
+/// The tag of every definition.
+pub(super) const OPENING: &str = "<cpu mode='custom' match='exact' check='full'>";
+
 /// A definition on the nearest model; `None` where the vendor has none.
 pub(super) fn on_nearest(policy: &Policy, name: &str, models: &Models, notes: &mut Notes) -> Option<String> {
     let nearest = nearest(policy, models, notes)?;
@@ -51,7 +54,7 @@ fn element(
     let mut lines = vec![
         // A comment ends at two hyphens.
         format!("<!-- {} -->", escaped(name).replace("--", "- -")),
-        "<cpu mode='custom' match='exact' check='full'>".to_owned(),
+        OPENING.to_owned(),
         format!("  <model fallback='forbid'>{}</model>", escaped(nearest.name)),
     ];
     match VENDORS.iter().find(|vendor| models.vendor(vendor).is_some_and(|bytes| Some(bytes) == nearest.model.vendor)) {

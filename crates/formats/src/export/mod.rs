@@ -93,6 +93,47 @@ impl Target {
         }
     }
 
+    /// Whether a whole text has the form that [`export`] gives it for this target: an older export may be replaced by a
+    /// newer one, and what people wrote around one may not.
+    ///
+    /// ```
+    /// use selfsame_formats::export::Target;
+    ///
+    /// assert!(Target::Qemu.is_form_of("-cpu Haswell-v4,+aes\n"));
+    /// assert!(!Target::Qemu.is_form_of("-m 4096\n-cpu Haswell-v4,+aes\n"));
+    /// ```
+    pub fn is_form_of(self, text: &str) -> bool {
+        let mut lines = text.lines();
+        let first = lines.next().unwrap_or_default();
+        let is_one = |prefix: &str| first.starts_with(prefix) && text.lines().count() == 1;
+        let is_words = |separator| {
+            let is_word = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_one("") && first.contains(separator) && first.split(separator).all(is_word)
+        };
+        match self {
+            Self::Libvirt | Self::LibvirtRaw => {
+                first.starts_with("<!-- ")
+                    && lines.next() == Some(libvirt::OPENING)
+                    && text.trim_end().ends_with("</cpu>")
+            }
+            Self::Qemu | Self::QemuBase => is_one("-cpu "),
+            // Its file has a section of each model: only one that is alone may be replaced.
+            Self::Proxmox => first.starts_with("cpu-model: ") && lines.all(|line| line.starts_with("    ")),
+            Self::Xl => is_one("cpuid = \"host"),
+            Self::XenFeatureset => is_words(':'),
+            Self::Xapi => is_words('-'),
+            Self::Firecracker => match serde_json::from_str(text) {
+                Ok(serde_json::Value::Object(members)) => members.keys().all(|key| key.ends_with("_modifiers")),
+                _ => false,
+            },
+            Self::CloudHypervisor => is_one("--cpus "),
+            Self::KubeVirt => {
+                text.starts_with("spec:\n  domain:\n    cpu:\n") && lines.skip(2).all(|line| line.starts_with("      "))
+            }
+            Self::PsAbi => is_one("x86-64-v"),
+        }
+    }
+
     /// Whether it runs guests of a kind.
     const fn runs(self, kind: Kind) -> bool {
         match self {

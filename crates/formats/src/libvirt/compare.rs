@@ -3,6 +3,7 @@
 use selfsame_cpuid::{Check, Featureset, Host, Place, Policy, Refusal, Relation, Rule, Trims, What, feature_at};
 
 use super::definition::{CpuDefinition, FeaturePolicy, Match, Mode, NamedFeature};
+use super::expand::shown;
 use crate::by_name::NamedCpu;
 use crate::error::ReadError;
 use crate::findings::Findings;
@@ -54,6 +55,8 @@ pub enum Obstacle {
     Forbidden(Place),
     /// The host has a feature beyond what a guest with `match='strict'` asks for.
     Extra(Place),
+    /// The guest is for CPUs of another architecture: of it nothing else is asked.
+    Architecture,
 }
 
 /// Why nothing can be said about a guest's CPU. What a guest wants must be known in full, unlike what a host offers.
@@ -63,6 +66,12 @@ pub enum GuestError {
     /// The definition cannot be expanded.
     #[error(transparent)]
     Definition(#[from] ReadError),
+    /// It asks for a vendor that nobody knows.
+    #[error("no vendor is called `{name}`")]
+    UnknownVendor {
+        /// The name.
+        name: String,
+    },
     /// It names a feature that nobody knows.
     #[error(
         "line {line}: no feature is called `{name}`{}",
@@ -95,10 +104,18 @@ struct Wishes {
 ///
 /// # Errors
 ///
-/// The definition names a model or feature that nobody knows, or says only where its CPU comes from.
+/// The definition names a model, vendor or feature that nobody knows, or says only where its CPU comes from.
 pub fn compare(host: &Host, guest: &CpuDefinition, models: &Models) -> Result<Comparison, GuestError> {
     if guest.mode != Mode::Custom && guest.model.is_none() {
         return Err(ReadError::Unexpanded { mode: guest.mode.name() }.into());
+    }
+    if guest.is_of_other_architecture() {
+        let guest = Policy::empty(host.kind());
+        return Ok(Comparison { fit: Fit::Incompatible, obstacles: vec![Obstacle::Architecture], guest });
+    }
+    // What a host says of its vendor may be new; what a guest asks for must be known.
+    if let Some(name) = guest.vendor.as_deref().filter(|name| models.vendor(name).is_none()) {
+        return Err(GuestError::UnknownVendor { name: shown(name) });
     }
     let wishes = wishes(guest, models)?;
     let given = host.max().features();

@@ -1,8 +1,7 @@
 //! What one `<cpu>` element of libvirt says.
 
-use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
-use std::ops::Range;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use selfsame_cpuid::{Place, Signature};
 
@@ -118,20 +117,6 @@ pub struct UnknownFeature {
     pub line: usize,
 }
 
-/// What is hashed tells definitions apart well enough, and takes little time.
-impl Hash for CpuDefinition {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        (&self.model, self.signature, self.physical_bits).hash(state);
-        let code = |(feature, policy): &Wish| match feature {
-            NamedFeature::Known(place) => (place.word().index() << 5 | usize::from(place.bit())) * 8 + *policy as usize,
-            NamedFeature::Unknown(_) => *policy as usize,
-        };
-        for three in self.features.chunks(3) {
-            state.write_usize(three.iter().fold(0, |codes, feature| codes << 21 | code(feature)));
-        }
-    }
-}
-
 impl CpuDefinition {
     /// Reads a file whose outermost element is one `<cpu>`.
     ///
@@ -143,7 +128,7 @@ impl CpuDefinition {
         while let Some(item) = xml.next()? {
             if let Item::Open(tag) = item {
                 return if tag.name() == "cpu" {
-                    Self::read(&mut xml, &tag, &mut Blocks::default())
+                    Self::read(&mut xml, &tag, &mut KnownTags::default())
                 } else {
                     Err(xml.line_error(tag.offset, "expected `<cpu>`"))
                 };
@@ -153,10 +138,10 @@ impl CpuDefinition {
     }
 
     /// Reads the element whose tag was opened last, to its end.
-    pub(crate) fn read<'a>(xml: &mut Xml<'a>, tag: &Tag<'_>, blocks: &mut Blocks<'a>) -> Result<Self, ReadError> {
+    pub(crate) fn read<'a>(xml: &mut Xml<'a>, tag: &Tag<'_>, tags: &mut KnownTags<'a>) -> Result<Self, ReadError> {
         let mut definition = Self::default();
         definition.take_attributes(xml, tag)?;
-        definition.take_children(xml, blocks)?;
+        definition.take_children(xml, tags)?;
         Ok(definition)
     }
 
@@ -178,12 +163,9 @@ impl CpuDefinition {
     }
 
     /// Reads the children of the tag that was opened last, to its end.
-    pub(crate) fn take_children<'a>(&mut self, xml: &mut Xml<'a>, blocks: &mut Blocks<'a>) -> Result<(), ReadError> {
+    pub(crate) fn take_children<'a>(&mut self, xml: &mut Xml<'a>, tags: &mut KnownTags<'a>) -> Result<(), ReadError> {
         let mut depth = 1usize;
-        // Where the features in a row began, in the file and among those of this CPU.
-        let mut run: Option<(usize, usize)> = None;
         while depth > 0 {
-            let end = xml.offset();
             let tag = match xml.next()? {
                 None => break,
                 Some(Item::Close) => {
@@ -193,22 +175,20 @@ impl CpuDefinition {
                 Some(Item::Text(_)) => continue,
                 Some(Item::Open(tag)) => tag,
             };
-            let is_feature = tag.name() == "feature" && depth == 1;
-            if !is_feature && let Some((begin, first)) = run.take() {
-                blocks.add(xml.bytes(), begin..end, self.features.get(first..).unwrap_or_default());
-            }
             // What stands deeper describes caches or memory.
             match tag.name() {
                 "feature" if depth == 1 => {
-                    if run.is_none()
-                        && let Some((length, features)) = blocks.find(xml.bytes(), tag.offset)
-                    {
-                        self.features.extend_from_slice(features);
-                        xml.skip_to(tag.offset.saturating_add(length));
+                    self.features.reserve(FEW_FEATURES);
+                    let end = tags.read(xml.bytes(), tag.offset, &mut self.features);
+                    if end > tag.offset {
+                        xml.skip_to(end);
                         continue;
                     }
-                    run.get_or_insert((tag.offset, self.features.len()));
                     self.take_feature(xml, &tag)?;
+                    if let (Some(text), Some(wish)) = (xml.bytes().get(tag.offset..xml.offset()), self.features.last())
+                    {
+                        tags.add(text, wish);
+                    }
                     depth += 1;
                 }
                 "model" if depth == 1 => {
@@ -235,8 +215,6 @@ impl CpuDefinition {
     }
 
     fn take_feature(&mut self, xml: &Xml<'_>, tag: &Tag<'_>) -> Result<(), ReadError> {
-        /// No CPU has so many features.
-        const MANY: usize = 4096;
         let name = tag.attribute("name").filter(|name| !name.is_empty());
         let name = name.ok_or_else(|| xml.line_error(tag.offset, "expected `<feature name='...'/>`"))?;
         let policy = match tag.attribute("policy").as_deref() {
@@ -247,7 +225,7 @@ impl CpuDefinition {
             Some("forbid") => FeaturePolicy::Forbid,
             Some(_) => return Err(xml.line_error(tag.offset, POLICY)),
         };
-        if self.features.len() >= MANY {
+        if self.features.len() >= MANY_FEATURES {
             return Err(xml.line_error(tag.offset, "more features than any CPU has"));
         }
         let feature = match qemu_feature(&name) {
@@ -262,40 +240,71 @@ impl CpuDefinition {
     }
 }
 
-/// Rows of `<feature>` elements that were read before, by their text.
+/// Tags of features that were read before, by their text.
 ///
-/// Hosts of one model differ in their clocks, microcode and topology, and mostly have the same features, letter for
-/// letter: to compare the text is far faster than to read it.
+/// Every host of a fleet names its features in the same words: to find a tag again is far faster than to read it.
 #[derive(Debug, Default)]
-pub(crate) struct Blocks<'a> {
-    /// What was met last comes first.
-    known: VecDeque<(&'a [u8], Vec<Wish>)>,
+pub(crate) struct KnownTags<'a> {
+    known: HashMap<&'a [u8], Wish, BuildHasherDefault<TagHasher>>,
 }
 
-impl<'a> Blocks<'a> {
-    /// So many rows are kept: a pool has few models, and a file where each row is another should cost nothing.
-    const MANY: usize = 64;
+impl<'a> KnownTags<'a> {
+    /// There are fewer features, and who writes each in several ways gains nothing.
+    const MANY: usize = 1024;
 
-    fn find(&mut self, bytes: &[u8], begin: usize) -> Option<(usize, &[Wish])> {
-        let rest = bytes.get(begin..)?;
-        let at = self.known.iter().position(|(text, _)| rest.starts_with(text))?;
-        if at > 0
-            && let Some(block) = self.known.remove(at)
+    /// Reads known tags one after another, from `begin` on; returns where the last of them ends.
+    fn read(&self, bytes: &[u8], begin: usize, features: &mut Vec<Wish>) -> usize {
+        let mut end = begin;
+        let mut at = begin;
+        while features.len() < MANY_FEATURES
+            && let Some(rest) = bytes.get(at..)
+            && let Some(close) = memchr::memchr(b'>', rest)
+            && let Some(wish) = rest.get(..=close).and_then(|tag| self.known.get(tag))
         {
-            self.known.push_front(block);
+            features.push(wish.clone());
+            end = at + close + 1;
+            let blank = bytes.get(end..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace());
+            at = end + blank.count();
         }
-        self.known.front().map(|(text, features)| (text.len(), &**features))
+        end
     }
 
-    fn add(&mut self, bytes: &'a [u8], text: Range<usize>, features: &[Wish]) {
-        // Names that nobody knows are told with their line.
-        let is_known = features.iter().all(|(feature, _)| matches!(feature, NamedFeature::Known(_)));
-        if let Some(text) = bytes.get(text).filter(|_| is_known) {
-            self.known.truncate(Self::MANY - 1);
-            self.known.push_front((text, features.to_vec()));
+    /// Keeps a tag that closes itself. Names that nobody knows are told with their line, and are not kept.
+    fn add(&mut self, tag: &'a [u8], wish: &Wish) {
+        if tag.ends_with(b"/>") && matches!(wish.0, NamedFeature::Known(_)) && self.known.len() < Self::MANY {
+            self.known.insert(tag, wish.clone());
         }
     }
 }
+
+/// Hashes tags, eight bytes at a time. There are so few that to make them meet gains nobody anything.
+#[derive(Debug, Default)]
+pub(crate) struct TagHasher(u64);
+
+impl Hasher for TagHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        /// The fractional part of the golden ratio: what multiplies well.
+        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+        let mut add = |word: u64| self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(GOLDEN);
+        let (eights, rest) = bytes.as_chunks::<8>();
+        for eight in eights {
+            add(u64::from_le_bytes(*eight));
+        }
+        for byte in rest {
+            add(u64::from(*byte));
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
+/// Most hosts name fewer features.
+const FEW_FEATURES: usize = 64;
+
+/// No CPU has so many features.
+const MANY_FEATURES: usize = 4096;
 
 const MODE: &str = "expected mode='custom', 'host-model', 'host-passthrough' or 'maximum'";
 const POLICY: &str = "expected policy='force', 'require', 'optional', 'disable' or 'forbid'";

@@ -2,18 +2,23 @@
 //! them one after another, as `virsh cpu-baseline` takes them.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher as _, BuildHasherDefault, Hash, Hasher};
+use std::sync::Arc;
 
 use memchr::memmem::Finder;
+use selfsame_cpuid::Signature;
 
-use super::definition::{Blocks, CpuDefinition};
+use super::definition::{CpuDefinition, KnownTags, Mode, TagHasher};
 use super::xml::{Item, Tag, Xml};
+use crate::by_name::NamedCpu;
 use crate::detect::Format;
 use crate::dump::{Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
-use crate::machines::Machines;
+use crate::machines::{Machines, Said};
 use crate::models::Models;
+use crate::named::{About, NamedMachine, Rooms};
+use crate::spelling::Spelling;
 
 /// Reads the machines of a file; those of which it says the same are one.
 pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadError> {
@@ -23,17 +28,18 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadE
         end: Finder::new(b"</cpu>"),
         machines: Vec::new(),
         by_text: HashMap::new(),
-        blocks: Blocks::default(),
-        by_definition: HashMap::new(),
+        tags: KnownTags::default(),
+        rooms: Rooms::new(),
+        abouts: HashMap::new(),
+        by_said: HashMap::new(),
+        first: None,
         count: 0,
         name: None,
         context: Vec::new(),
     };
     reader.document(&mut Xml::new(bytes))?;
-    for (definition, at) in reader.by_definition {
-        if let Some(machines) = reader.machines.get_mut(at) {
-            machines.definition = Some(definition);
-        }
+    if let [machines] = &mut reader.machines[..] {
+        machines.definition = reader.first.map(Box::new);
     }
     if reader.machines.is_empty() { Err(ReadError::NoCpuElement) } else { Ok(reader.machines) }
 }
@@ -60,10 +66,16 @@ struct Reader<'a> {
     machines: Vec<Machines>,
     /// Which of them an element is, by its whole text: hosts of a fleet are mostly the same, letter for letter.
     by_text: HashMap<Text<'a>, usize>,
-    /// Rows of features by their text.
-    blocks: Blocks<'a>,
-    /// Machines by what the element says, which leaves out topology, microcode and clocks.
-    by_definition: HashMap<CpuDefinition, usize>,
+    /// Features by the text of their tags.
+    tags: KnownTags<'a>,
+    /// Which state has a place.
+    rooms: Rooms,
+    /// What many elements say alike.
+    abouts: HashMap<AboutKey, Arc<About>>,
+    /// Machines by a hash of what the element says, which leaves out topology, microcode and clocks.
+    by_said: HashMap<u64, usize>,
+    /// What the first element says.
+    first: Option<CpuDefinition>,
     /// How many elements there were.
     count: usize,
     /// The name of the domain around the element.
@@ -102,18 +114,8 @@ impl<'a> Reader<'a> {
             xml.skip_to(begin.saturating_add(length));
             return Ok(());
         }
-        let definition = CpuDefinition::read(xml, tag, &mut self.blocks)?;
-        let machines = match self.by_definition.get(&definition) {
-            Some(&machines) => {
-                self.join(machines);
-                machines
-            }
-            None => {
-                let machines = self.begin(|| xml.line(begin), &definition)?;
-                self.by_definition.insert(definition, machines);
-                machines
-            }
-        };
+        let definition = CpuDefinition::read(xml, tag, &mut self.tags)?;
+        let machines = self.take(|| xml.line(begin), definition)?;
         if let Some(text) = self.bytes.get(begin..xml.offset()).filter(|_| self.by_text.len() < MANY_TEXTS) {
             self.by_text.insert(Text(text), machines);
         }
@@ -132,11 +134,10 @@ impl<'a> Reader<'a> {
             let is = |name, value| tag.attribute(name).is_some_and(|text| text == value);
             if tag.name() == "mode" && is("name", "host-model") && is("supported", "yes") {
                 let mut definition = CpuDefinition::default();
-                definition.take_children(xml, &mut self.blocks)?;
+                definition.take_children(xml, &mut self.tags)?;
                 let architecture = self.context.iter().find(|(key, _)| key == "arch");
                 definition.architecture = architecture.map(|(_, value)| value.clone());
-                let machines = self.begin(|| line, &definition)?;
-                self.by_definition.insert(definition, machines);
+                self.take(|| line, definition)?;
                 return Ok(());
             }
         }
@@ -152,19 +153,79 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Begins a machine that is like no other.
-    fn begin(&mut self, line: impl Fn() -> usize, definition: &CpuDefinition) -> Result<usize, ReadError> {
-        let mut findings = Findings::default();
-        let cpu = definition.cpu(self.models, &mut findings);
-        let cpu = cpu.map_err(|error| ReadError::Element { line: line(), error: Box::new(error) })?;
-        let source = Source::Converted(Format::LibvirtCpu);
-        let mut context = self.context.clone();
-        context.extend(definition.model.iter().map(|model| ("model".to_owned(), model.clone())));
-        let dump = Dump { name: String::new(), source, context, cpus: vec![cpu], findings: findings.into_vec() };
+    /// Takes what an element says: of a machine like others, or of one that is like no other.
+    fn take(&mut self, line: impl Fn() -> usize, definition: CpuDefinition) -> Result<usize, ReadError> {
+        let said = self.said(&definition);
+        let said = said.map_err(|error| ReadError::Element { line: line(), error: Box::new(error) })?;
+        self.first.get_or_insert(definition);
+        if let Said::Names(named) = &said {
+            let hash = BuildHasherDefault::<TagHasher>::default().hash_one(named.features());
+            let known = self.by_said.get(&hash).copied();
+            let is_same = |at: &usize| matches!(self.machines.get(*at), Some(Machines { said: Said::Names(other), .. }) if named.is_same(other));
+            if let Some(at) = known.filter(is_same) {
+                self.join(at);
+                return Ok(at);
+            }
+            self.by_said.insert(hash, self.machines.len());
+        }
         self.count += 1;
-        let mut machines = Machines::of(dump);
+        let mut machines = Machines::of(said);
         machines.add(self.count, self.name.take());
         self.machines.push(machines);
         Ok(self.machines.len() - 1)
     }
+
+    fn said(&mut self, definition: &CpuDefinition) -> Result<Said, ReadError> {
+        let mut findings = Findings::default();
+        let about = self.about(definition)?;
+        let features = definition.cpu_features(self.models, &mut findings)?;
+        let findings = findings.into_vec();
+        if let Some(named) = NamedMachine::new(&about, &features, findings.clone(), &mut self.rooms) {
+            return Ok(Said::Names(named));
+        }
+        let mut all = Findings::default();
+        for finding in about.findings.iter().cloned().chain(findings) {
+            all.note(finding.what, finding.line, finding.reason);
+        }
+        let mut cpu = NamedCpu::new(Spelling::Qemu, about.identity.clone());
+        cpu.add_all(&features);
+        let cpu = cpu.finish(0, &mut all)?;
+        let source = Source::Converted(Format::LibvirtCpu);
+        let context = about.context.clone();
+        let findings = all.into_vec();
+        Ok(Said::Dump(Box::new(Dump { name: String::new(), source, context, cpus: vec![cpu], findings })))
+    }
+
+    fn about(&mut self, definition: &CpuDefinition) -> Result<Arc<About>, ReadError> {
+        let key = AboutKey {
+            model: definition.model.clone(),
+            vendor: definition.vendor.clone(),
+            vendor_id: definition.vendor_id,
+            signature: definition.signature,
+            physical_bits: definition.physical_bits,
+            architecture: definition.architecture.clone(),
+            mode: definition.mode,
+            context: self.context.len(),
+        };
+        if let Some(about) = self.abouts.get(&key) {
+            return Ok(Arc::clone(about));
+        }
+        let about = Arc::new(definition.about(self.models, &self.context)?);
+        self.abouts.insert(key, Arc::clone(&about));
+        Ok(about)
+    }
+}
+
+/// What elements must have in common for everything but their features to be the same.
+#[derive(Eq, Hash, PartialEq)]
+struct AboutKey {
+    model: Option<String>,
+    vendor: Option<String>,
+    vendor_id: Option<[u8; 12]>,
+    signature: Option<Signature>,
+    physical_bits: Option<u8>,
+    architecture: Option<String>,
+    mode: Mode,
+    /// How much of the context there was.
+    context: usize,
 }
