@@ -32,8 +32,10 @@ const TESTS: [Test; 6] = [
     Test { name: "exhaustive", optimisation: "1" },
     Test { name: "random", optimisation: "1" },
 ];
-/// A test hangs that takes so many times as long as all of them took without a mutant.
+/// A test hangs that takes so many times as long as all of them took without a mutant, and longer than [`LEAST_LIMIT`].
 const HANGS_AFTER: u32 = 3;
+/// What a busy machine may make of a test that takes seconds.
+const LEAST_LIMIT: Duration = Duration::from_secs(300);
 
 /// A file of tests.
 #[derive(Clone, Copy)]
@@ -93,7 +95,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<(), MutantsError> {
         End::Failed { test } => return Err(MutantsError::Unmutated(test)),
         End::Hung => return Err(MutantsError::Unmutated("one hangs".to_owned())),
     }
-    copy.limit = start.elapsed() * HANGS_AFTER;
+    copy.limit = (start.elapsed() * HANGS_AFTER).max(LEAST_LIMIT);
     let mut survivors = Vec::new();
     for (number, mutant) in (1..).zip(MUTANTS) {
         let start = Instant::now();
