@@ -14,7 +14,7 @@ pub(crate) enum Tier {
 }
 
 impl Tier {
-    /// Every tier, in the order of the report.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 4] = [Self::Emulators, Self::Fuzz, Self::Tools, Self::Mutants];
 
     /// The word on the command line and in the report.

@@ -18,7 +18,7 @@ use crate::args::XstateCheckArguments;
 use crate::document::read_policy;
 use crate::finding::Finding;
 use crate::json::{FindingMember, RefusalMember, SCHEMA, SideMember, print_document};
-use crate::output_file::{self, Written, is_stdout};
+use crate::output_file::{self, Over, Written, is_stdout};
 use crate::problem::{Problem, shown};
 use crate::show::finding_line;
 use crate::terminal::{BAD, GOOD, Page, complain, count, note, print};
@@ -55,7 +55,7 @@ struct Asked<'a> {
 pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> {
     let inputs =
         [&arguments.file, &arguments.policy].into_iter().chain(&arguments.host).chain(&arguments.image.from_host);
-    output_file::guard(arguments.written.as_deref(), Written::Image, inputs, false)?;
+    output_file::guard(arguments.written.as_deref(), Written::Image, Over::OwnKind, inputs, false)?;
     if arguments.written.as_deref().is_some_and(is_stdout) {
         return Err(Problem::ImageBesideAnswer);
     }

@@ -8,13 +8,13 @@ use super::format_name;
 use super::image_file::{HostCpu, ImageFile};
 use crate::Verdict;
 use crate::args::XstateConvertArguments;
-use crate::output_file::{self, Written, is_stdout};
+use crate::output_file::{self, Over, Written, is_stdout};
 use crate::problem::{Problem, shown};
 use crate::terminal::{complain, print};
 
 pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem> {
     let inputs = std::iter::once(&arguments.file).chain(&arguments.host).chain(&arguments.image.from_host);
-    output_file::guard(Some(&arguments.written), Written::Image, inputs, false)?;
+    output_file::guard(Some(&arguments.written), Written::Image, Over::OwnKind, inputs, false)?;
     let file = ImageFile::read(&arguments.file)?;
     let (saved, state) = file.one_state(&arguments.image)?;
     let saver = file.saver(&saved, &state, &arguments.image)?;

@@ -82,8 +82,8 @@ struct Shown<'m> {
 }
 
 pub(super) fn show(machine: &Machine, output: Output) -> Result<Verdict, Problem> {
-    let reported = machine.raw.geometry();
-    let geometry = reported.usable(offsets(&machine.raw));
+    let reported = machine.raw().geometry();
+    let geometry = reported.usable(offsets(&machine.raw()));
     let configurations = Configurations::new(&geometry);
     let contradiction =
         configurations.err().map(|error| format!("no hypervisor could keep extended state by it: {error}"));
@@ -182,7 +182,7 @@ fn page(shown: &Shown<'_>, configurations: Option<&Configurations<'_>>) -> Page 
     let mut page = Page::new();
     page.heading(&machine.name);
     page.labelled("cpu", machine.cpu().split(' '));
-    crate::show::states(&mut page, &machine.raw);
+    crate::show::states(&mut page, &machine.raw());
     page.labelled("saved by", [SaveMethod::of(geometry).to_string().as_str()]);
     for finding in findings {
         finding_line(&mut page, finding);

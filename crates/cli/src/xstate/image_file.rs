@@ -119,7 +119,7 @@ impl HostCpu {
     /// The host of a dump, or what a policy's guests see.
     pub(super) fn load(path: &Path) -> Result<Self, Problem> {
         let machine = load_one(path, &Sources::default())?;
-        Ok(Self::of(&machine.name, &machine.raw))
+        Ok(Self::of(&machine.name, &machine.raw()))
     }
 
     pub(super) fn of(name: &str, leaves: &Leaves) -> Self {
