@@ -18,7 +18,7 @@ const AREAS: [u64; 2] = [0xffff_9000_0000_0000, 0xffff_9000_0010_0000];
 
 /// Policy → an area for it on the host that `raw` describes → two vCPUs that take turns on its CPU: each finds its own state
 /// and no other's, in every component of the policy, and CPUID exits to it.
-pub fn follow(policy: &Policy, raw: &Leaves) {
+pub(crate) fn follow(policy: &Policy, raw: &Leaves) {
     let mut machine = Machine::new(Hardware::of(raw), 1);
     let geometry = raw.geometry();
     let configurations = Configurations::new(&geometry).unwrap();
