@@ -25,7 +25,7 @@ use crate::vendor::Vendor;
 ///
 /// let place = |name| feature(name).unwrap().place;
 /// // AVX2 without AVX is of no use.
-/// let features: Featureset = ["mmx", "avx2"].into_iter().map(place).collect();
+/// let features: Featureset = ["fpu", "mmx", "avx2"].into_iter().map(place).collect();
 /// let host = NamedHost { features: &features, vendor: Vendor::Intel, states: ComponentSet::EMPTY };
 /// assert!(host.default_features().contains(place("mmx")));
 /// assert!(!host.default_features().contains(place("avx2")));

@@ -12,7 +12,7 @@ use table_instlatx64::{Dump, dumps};
 use table_reference::{assert_all_listed, named};
 
 /// Bits that dumps set and the table does not name, and what is known of each.
-const UNNAMED: [(&str, &str); 39] = [
+const UNNAMED: [(&str, &str); 37] = [
     ("00000006.eax[21]", "reserved in the SDM; Granite Rapids alone"),
     ("00000006.ecx[1]", "ACNT2 of Intel's older manuals, a second pair of clock counters; gone since Nehalem"),
     ("00000006.ecx[30]", "no manual; one engineering sample of AMD family 17h"),
@@ -33,7 +33,6 @@ const UNNAMED: [(&str, &str); 39] = [
         "LBR inserts, an architectural event of the SDM, as 0000000a.ebx[12]; leaf 0x23 is given to no guest",
     ),
     ("80000001.ecx[25]", "StreamPerfMon of AMD's family 15h BKDG, models 30h and later; reserved today"),
-    ("80000007.ebx[4]", "PfehSupportPresent of AMD's PPRs: platform-first error handling, the firmware's"),
     ("80000007.ebx[5]", "LwSmi of AMD's PPRs: system management mode, the host's"),
     (
         "80000008.ebx[10]",
@@ -65,7 +64,6 @@ const UNNAMED: [(&str, &str); 39] = [
     ("msr:0000010a[22]", "reserved in the SDM; Arrow Lake and Bartlett Lake"),
     ("msr:00000480[57]", "reserved in the SDM; Alder Lake and later"),
     ("msr:00000485[9]", "reserved in the SDM; one Yorkfield"),
-    ("msr:0000048c[23]", "supervisor shadow-stack control, SDM vol. 3D, A.10; KVM gives nested guests none"),
     (
         "msr:0000048c[48]",
         "part of the greatest HLAT prefix, bits 53:48, SDM vol. 3D, A.10; KVM gives nested guests no HLAT",
