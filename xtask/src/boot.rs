@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use selfsame_cpuid::text::{Document, Statement, TextWriter};
-use selfsame_cpuid::{Host, Kind, Policy, PolicyFile, TrimError, Trims, VcpuView, walk};
+use selfsame_cpuid::{Host, Kind, Policy, PolicyFile, TrimError, Trims, VcpuView, feature, walk};
 use selfsame_hypervisor::{EmbedError, embed_parameters};
 use thiserror::Error;
 
@@ -234,11 +234,16 @@ fn run(
         (true, Vehicle::Bochs) => {
             let dump = Payload::build(workspace)?.capture_machine(vehicles.bochs?, &machine)?;
             let trims: Trims = if scenario.trims.is_empty() { Trims::NONE } else { scenario.trims.parse()? };
-            Some(Host::from_hardware(&dump.raw().leaves, Kind::Kvm, &trims).default().clone())
+            let mut raw = dump.raw().leaves;
+            scenario.unnamed.iter().filter_map(|name| feature(name)).for_each(|feature| raw.insert(feature.place));
+            Some(Host::from_hardware(&raw, Kind::Kvm, &trims).default().clone())
         }
         _ => None,
     };
     let mut text = scenario.parameters.to_owned();
+    if !scenario.unnamed.is_empty() {
+        text += &format!("unnamed {}\n", scenario.unnamed.join(","));
+    }
     if let Some(policy) = &policy {
         text += &format!("policy {}\n{}", scenario::LISTING_GUEST, policy_file(policy));
     }

@@ -114,8 +114,13 @@ impl Leaves {
         &mut self.words_mut()[word.index()]
     }
 
+    /// Sets a bit: what a CPU has and does not say.
+    pub const fn insert(&mut self, place: Place) {
+        *self.word_mut(place.word()) |= place.mask();
+    }
+
     /// Clears a bit: what a CPU says to have and does not.
-    pub const fn clear(&mut self, place: Place) {
+    pub const fn remove(&mut self, place: Place) {
         *self.word_mut(place.word()) &= !place.mask();
     }
 

@@ -2,7 +2,7 @@
 
 use selfsame_cpuid::{ApicId, Policy, Rule, VcpuView, What};
 use selfsame_hypervisor::pages::Pages;
-use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, embed_parameters, guest_ports};
+use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, embed_parameters, guest_ports, msr};
 use selfsame_switch::{
     AreaAddress, Content, Cpu, Cr3, DomainId, Extended, GuestXss, Kind, REGISTERS, Register, Shown, StillResident,
     SwitchError, Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     description: Area<'static>,
     area: Pages,
     permitted: Permitted,
+    /// The values of [`CET`], under SVM.
+    cet: [u64; 2],
     /// The policies that are still to come.
     changes: [Option<Change>; 4],
     /// The CPU that it waits for.
@@ -167,6 +169,7 @@ impl Guest {
             area,
             permitted: Permitted::of(machine, &description, &policy),
             description,
+            cet: [0; 2],
             changes: parameters.changes,
             policy,
             home,
@@ -363,10 +366,37 @@ impl Guest {
                 (Some(_), GuestXss::Own(xss)) => Some(xss.bits()),
                 _ => None,
             },
-            _ => match self.switched_register(number) {
-                Some(register) => Some(self.vcpu.registers.get(register)),
-                None => self.policy.leaves.msr(number).filter(|&value| value != 0),
+            _ => match self.cet_place(number).and_then(|place| self.cet.get(place)) {
+                Some(&value) => Some(value),
+                None => self.read_other_msr(number),
             },
+        }
+    }
+
+    fn read_other_msr(&self, number: u32) -> Option<u64> {
+        match self.switched_register(number) {
+            Some(register) => Some(self.vcpu.registers.get(register)),
+            None => self.policy.leaves.msr(number).filter(|&value| value != 0),
+        }
+    }
+
+    /// The place of a register of CET that the hypervisor switches itself.
+    fn cet_place(&self, number: u32) -> Option<usize> {
+        let is_switched_here = self.capabilities.has_cet && matches!(self.control, ControlBlock::Svm(_));
+        CET.iter().position(|&cet| cet == number).filter(|_| is_switched_here)
+    }
+
+    /// Writes the registers of CET that the hypervisor switches itself, when the vCPU has come to a CPU. They mean nothing to
+    /// the hypervisor, whose CR4.CET is clear.
+    pub(crate) fn put_on_cet(&mut self) {
+        for (place, number) in CET.into_iter().enumerate() {
+            if self.cet_place(number).is_some()
+                && let Some(&value) = self.cet.get(place)
+            {
+                self.control.set_cet(place, value);
+                // The value is one that the CPU took before.
+                _ = write_cet(number, value);
+            }
         }
     }
 
@@ -391,6 +421,12 @@ impl Guest {
                 Some(())
             }
             _ => {
+                if let Some(place) = self.cet_place(number) {
+                    write_cet(number, value)?;
+                    *self.cet.get_mut(place)? = value;
+                    self.control.set_cet(place, value);
+                    return Some(());
+                }
                 let register = self.switched_register(number)?;
                 register.row().is_legal(value).then(|| switcher.write_register(cpu, &mut self.vcpu, register, value))
             }
@@ -440,14 +476,17 @@ const APIC_BASE: u32 = 0x1b;
 const EFER: u32 = 0xc000_0080;
 const XSS: u32 = 0xda0;
 
+/// IA32_S_CET and IA32_INTERRUPT_SSP_TABLE_ADDR, which are in no component: a VMCS has them. A VMCB has them too, with SSP
+/// (APM vol. 2, appendix B), but not every implementation of SVM takes them from there: under SVM they are the
+/// hypervisor's to write.
+const CET: [u32; 2] = [0x6a2, 0x6a8];
+
 const UNDEFINED: Fault = Fault { vector: 6, error: 0 };
 const PROTECTION: Fault = Fault { vector: 13, error: 0 };
 
 /// Lets the guest reach what is switched without the hypervisor's help: what its entries and exits carry, what the switch
 /// reads back, and the components that its policy has.
 fn pass_msrs(control: &mut ControlBlock, by: Virtualisation, policy: &Policy, capabilities: &Capabilities) {
-    /// IA32_S_CET and IA32_INTERRUPT_SSP_TABLE_ADDR, which are in no component.
-    const CET: [u32; 2] = [0x6a2, 0x6a8];
     let occupancy = Kind::Hvm.occupancy(by);
     for row in REGISTERS.iter().filter(|row| row.is_on(&policy.leaves)) {
         if matches!(row.content(occupancy), Content::Carried | Content::Live) {
@@ -458,9 +497,16 @@ fn pass_msrs(control: &mut ControlBlock, by: Virtualisation, policy: &Policy, ca
     for row in COMPONENTS.iter().filter(|row| states.contains(row.component)) {
         row.msrs.iter().for_each(|&number| control.pass_msr(number));
     }
-    if capabilities.has_cet {
+    if capabilities.has_cet && by == Virtualisation::Vmx {
         CET.into_iter().for_each(|number| control.pass_msr(number));
     }
+}
+
+/// Writes a register of CET; the CPU judges the value. `None` is a #GP.
+fn write_cet(number: u32, value: u64) -> Option<()> {
+    #[expect(unsafe_code, reason = "UNSAFETY: writes IA32_S_CET or IA32_INTERRUPT_SSP_TABLE_ADDR")]
+    // SAFETY: CR4.CET is clear in the hypervisor: nothing here looks at them.
+    unsafe { msr::write(number, value) }.ok()
 }
 
 /// EAX of RAX.

@@ -39,14 +39,17 @@ pub(crate) enum MachineError {
     NoOsxsave,
     #[error("extended state: {0}")]
     Configuration(#[from] ConfigurationError),
+    #[error("{name} is no feature")]
+    Unknown { name: &'static str },
     #[error("a part of the survey was made twice")]
     Twice,
 }
 
 impl Machine {
     /// Finds out what the CPU says that this runs on, and switches on what every CPU has on.
-    pub(crate) fn survey() -> Result<Self, MachineError> {
-        let raw = publish(&RAW, raw())?;
+    /// `unnamed` are features that it has and does not name.
+    pub(crate) fn survey(unnamed: &'static str) -> Result<Self, MachineError> {
+        let raw = publish(&RAW, raw(unnamed)?)?;
         let virtualisation = match (has(raw, "vmx"), has(raw, "svm")) {
             (true, _) => Virtualisation::Vmx,
             (_, true) => Virtualisation::Svm,
@@ -68,7 +71,7 @@ impl Machine {
     pub(crate) fn policy(&self, trims: &Trims) -> Policy {
         let mut policy = Host::from_hardware(self.raw, Kind::Kvm, trims).default().clone();
         while let Some(feature) = self.not_made(&policy) {
-            policy.leaves.clear(feature.place);
+            policy.leaves.remove(feature.place);
         }
         policy
     }
@@ -140,7 +143,7 @@ fn publish<T>(place: &'static Published<T>, value: T) -> Result<&'static T, Mach
     place.get().ok_or(MachineError::Twice)
 }
 
-fn raw() -> Leaves {
+fn raw(unnamed: &'static str) -> Result<Leaves, MachineError> {
     let mut raw = Leaves::new();
     // What the model has no place for, no policy can show.
     walk(cpuid, |leaf, subleaf, regs| _ = raw.set(leaf, subleaf.unwrap_or(0), regs));
@@ -150,9 +153,12 @@ fn raw() -> Leaves {
         }
     }
     for feature in missing(&raw) {
-        raw.clear(feature.place);
+        raw.remove(feature.place);
     }
-    raw
+    for name in unnamed.split(',').filter(|name| !name.is_empty()) {
+        raw.insert(feature(name).ok_or(MachineError::Unknown { name })?.place);
+    }
+    Ok(raw)
 }
 
 /// Features whose registers a switch writes, with one of them. Emulators name features whose registers they do not have:

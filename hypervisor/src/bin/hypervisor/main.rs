@@ -67,7 +67,7 @@ fn boot(cpu: &'static Cpu, out: &mut Serial) -> Result<Outcome, fmt::Error> {
     }
     let text = or_say!(selfsame_hypervisor::parameters(), "parameters: ");
     let parameters = or_say!(Parameters::read(text), "parameters: ");
-    let machine = or_say!(Machine::survey(), "");
+    let machine = or_say!(Machine::survey(parameters.unnamed), "");
     let has_right_sizes = machine.report(out)?;
     if !has_right_sizes {
         return Ok(Outcome::Failure);

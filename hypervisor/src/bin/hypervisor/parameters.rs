@@ -4,6 +4,7 @@
 //! timer 200000                                  how many ticks a turn lasts
 //! move 10                                       after so many turns a vCPU goes to the next CPU
 //! cpus 2
+//! unnamed shstk,ibt                             features that the CPU has, though its CPUID does not name them
 //! guest a cpuid=no-avx512f,no-pku rounds=100    `cpuid=` is for its policy, the rest is for the guest
 //! change a 50 cpuid=no-pku                      after 50 turns (0: before the first) guest a gets another policy
 //! policy a                                      the policy of a guest, instead: a policy file, up to its `end` line
@@ -21,6 +22,8 @@ pub(crate) struct Parameters {
     /// After how many turns a vCPU moves; never if zero.
     pub(crate) turns_before_move: u32,
     pub(crate) cpus: usize,
+    /// Features that the machine has and does not name, joined by commas.
+    pub(crate) unnamed: &'static str,
     pub(crate) guests: [Option<GuestParameters>; MAX_GUESTS],
 }
 
@@ -50,7 +53,7 @@ pub(crate) struct Change {
 #[derive(Clone, Copy, Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum ParameterError {
-    #[error("line {line}: expected timer, move, cpus, guest, change or policy")]
+    #[error("line {line}: expected timer, move, cpus, unnamed, guest, change or policy")]
     Unknown { line: usize },
     #[error("line {line}: expected a decimal number")]
     NoNumber { line: usize },
@@ -68,7 +71,8 @@ const CPUID: &str = "cpuid=";
 
 impl Parameters {
     pub(crate) fn read(text: &'static str) -> Result<Self, ParameterError> {
-        let mut parameters = Self { timer_ticks: 200_000, turns_before_move: 0, cpus: 1, guests: [None; MAX_GUESTS] };
+        let mut parameters =
+            Self { timer_ticks: 200_000, turns_before_move: 0, cpus: 1, unnamed: "", guests: [None; MAX_GUESTS] };
         let mut rest = text;
         let mut line = 0;
         while let Some((first, behind)) = next_line(rest) {
@@ -81,6 +85,7 @@ impl Parameters {
                 "timer" => parameters.timer_ticks = number()?,
                 "move" => parameters.turns_before_move = number()?,
                 "cpus" => parameters.cpus = usize::try_from(number()?).unwrap_or(usize::MAX),
+                "unnamed" => parameters.unnamed = value.trim(),
                 "guest" => {
                     let free = parameters.guests.iter_mut().find(|guest| guest.is_none());
                     *free.ok_or(ParameterError::TooMany { line })? = Some(guest(value));

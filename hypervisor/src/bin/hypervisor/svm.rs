@@ -38,6 +38,8 @@ mod at {
     pub(crate) const RFLAGS: usize = 0x570;
     pub(crate) const RIP: usize = 0x578;
     pub(crate) const RSP: usize = 0x5d8;
+    pub(crate) const S_CET: usize = 0x5e0;
+    pub(crate) const SSP_TABLE: usize = 0x5f0;
     pub(crate) const RAX: usize = 0x5f8;
     pub(crate) const PAT: usize = 0x668;
     /// Of a segment: attributes, limit; the selector is at 0 and the base at 8.
@@ -283,6 +285,11 @@ impl Svm {
         const HAS_ERROR: u64 = 1 << 11;
         let error = if fault.has_error_code() { HAS_ERROR | u64::from(fault.error) << 32 } else { 0 };
         self.set(at::EVENT, u64::from(fault.vector) | EXCEPTION | VALID | error);
+    }
+
+    /// For CPUs that take them from here.
+    pub(crate) fn set_cet(&mut self, place: usize, value: u64) {
+        self.set(if place == 0 { at::S_CET } else { at::SSP_TABLE }, value);
     }
 
     /// EFER.LMA follows paging.

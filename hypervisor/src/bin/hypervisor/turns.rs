@@ -220,6 +220,7 @@ impl Runner {
                 }
                 None => _ = self.switcher.switch(&mut self.cpu, None, &mut guest.vcpu)?,
             }
+            guest.put_on_cet();
             self.current = Some(number);
         }
         let exits = self.run_turn(guest, is_new.then_some((begin, before)), released)?;

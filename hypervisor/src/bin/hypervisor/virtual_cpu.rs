@@ -161,6 +161,13 @@ impl ControlBlock {
         dispatch!(self, block => block.set_efer(value));
     }
 
+    /// Takes the value of IA32_S_CET (0) or IA32_INTERRUPT_SSP_TABLE_ADDR (1), under SVM.
+    pub(crate) fn set_cet(&mut self, place: usize, value: u64) {
+        if let Self::Svm(block) = self {
+            block.set_cet(place, value);
+        }
+    }
+
     /// Lets the guest's MOVs to and from debug registers not exit any more.
     pub(crate) fn grant_debug_registers(&mut self) {
         dispatch!(self, block => block.grant_debug_registers());
