@@ -104,7 +104,7 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
     bochs("boot-qemu", "max", BOOT).on_qemu(),
     // Different policies, XCR0 and XSS.
     bochs("two-guests", "sapphire_rapids", TWO),
-    bochs("two-guests-svm", "ryzen", TWO).adding(&["pku", "avx512", "avx512bw", "avx512cd", "avx512dq"]),
+    bochs("two-guests-svm", "ryzen", TWO).adding(ALL).not_naming(UNNAMED),
     bochs("two-guests-qemu", "max", TWO).on_qemu(),
     // The area of a guest without AMX has none of its bytes.
     bochs(

@@ -54,6 +54,8 @@ pub(crate) struct Guest {
     pub(crate) turns: u32,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) progress: u64,
+    /// How often it enabled components that it never had: its state is moved then, without a switch.
+    pub(crate) widened: u64,
     line: Line,
 }
 
@@ -177,6 +179,7 @@ impl Guest {
             turns: 0,
             outcome: None,
             progress: 0,
+            widened: 0,
             line: Line { text: [0; 200], len: 0 },
         })
     }
@@ -344,7 +347,9 @@ impl Guest {
         };
         match xsetbv.judge(self.permitted.xcr0) {
             Ok(xcr0) => {
+                let before = self.vcpu.extended.accumulated();
                 self.vcpu.extended.xsetbv(xcr0);
+                self.widened += u64::from(self.vcpu.extended.accumulated() != before);
                 self.go_on();
             }
             Err(fault) => self.control.raise(match fault.exception() {

@@ -134,6 +134,17 @@ fn report(out: &mut Serial, cpus: usize) -> Result<Outcome, fmt::Error> {
         let each = report.switch_ticks.checked_div(report.switches).unwrap_or_default();
         writeln!(out, "cpu {index}: {each} ticks a switch")?;
     }
+    let mut moved = 0;
+    let mut has_bounds = true;
+    for report in REPORTS.iter().filter_map(|place| *place.lock()) {
+        moved += report.by_exits.saves;
+        has_bounds &= report.is_within_bounds();
+    }
+    let widened: u64 = GUESTS.iter().filter_map(|guest| guest.lock().as_ref().map(|guest| guest.widened)).sum();
+    if !has_bounds || moved > widened {
+        writeln!(out, "more was executed than docs/switch.md says: {moved} moves at exits, {widened} wider XCR0")?;
+        return Ok(Outcome::Failure);
+    }
     let mut outcome = if HAS_FAILED.load(Ordering::Relaxed) { Outcome::Failure } else { Outcome::Success };
     for guest in &GUESTS {
         if let Some(guest) = guest.lock().as_ref()

@@ -49,6 +49,15 @@ pub(crate) struct Report {
     pub(crate) most_wrmsr: u64,
 }
 
+impl Report {
+    /// Tells whether no switch between HVM guests executed what `docs/switch.md` rules out: a third XSETBV, any RDMSR (no
+    /// machine that this runs on has XFD), LGDT, LLDT, a page-table entry or INVLPG.
+    pub(crate) fn is_within_bounds(&self) -> bool {
+        let Counts { rdmsr, lgdt, lldt, l1_entries, invlpg, .. } = self.by_switches.plus(&self.by_exits);
+        self.most_xsetbv <= 2 && [rdmsr, lgdt, lldt, l1_entries, invlpg] == [0; 5]
+    }
+}
+
 /// Whether another CPU waits for a vCPU that this one has.
 static IS_FLUSH_WANTED: [AtomicBool; MAX_CPUS] = [const { AtomicBool::new(false) }; MAX_CPUS];
 /// Which guest it waits for.
