@@ -16,6 +16,31 @@ const MXCSR: usize = 256;
 const OWN_MXCSR: usize = 260;
 const _: () = assert!(size_of::<SseRegisters>() >= OWN_MXCSR + 4);
 
+/// Loads XMM0 to XMM15 and MXCSR from where RAX points: [`SseRegisters`].
+macro_rules! load_sse {
+    () => {
+        concat!(
+            "ldmxcsr dword ptr [rax + {mxcsr}]\n",
+            "movaps xmm0, [rax + 0x0]\n",
+            "movaps xmm1, [rax + 0x10]\n",
+            "movaps xmm2, [rax + 0x20]\n",
+            "movaps xmm3, [rax + 0x30]\n",
+            "movaps xmm4, [rax + 0x40]\n",
+            "movaps xmm5, [rax + 0x50]\n",
+            "movaps xmm6, [rax + 0x60]\n",
+            "movaps xmm7, [rax + 0x70]\n",
+            "movaps xmm8, [rax + 0x80]\n",
+            "movaps xmm9, [rax + 0x90]\n",
+            "movaps xmm10, [rax + 0xa0]\n",
+            "movaps xmm11, [rax + 0xb0]\n",
+            "movaps xmm12, [rax + 0xc0]\n",
+            "movaps xmm13, [rax + 0xd0]\n",
+            "movaps xmm14, [rax + 0xe0]\n",
+            "movaps xmm15, [rax + 0xf0]\n",
+        )
+    };
+}
+
 macro_rules! entry_stub {
     ($name:ident [$($field:ident)*], $doc:literal, $before:literal, $enter:literal, $($after:literal),*) => {
         #[doc = $doc]
@@ -30,13 +55,7 @@ macro_rules! entry_stub {
                 "push rbp", "push rbx", "push r12", "push r13", "push r14", "push r15",
                 "push rdi",
                 "mov rax, qword ptr [rdi + {sse}]",
-                "ldmxcsr dword ptr [rax + {mxcsr}]",
-                "movaps xmm0, [rax]", "movaps xmm1, [rax + 0x10]", "movaps xmm2, [rax + 0x20]",
-                "movaps xmm3, [rax + 0x30]", "movaps xmm4, [rax + 0x40]", "movaps xmm5, [rax + 0x50]",
-                "movaps xmm6, [rax + 0x60]", "movaps xmm7, [rax + 0x70]", "movaps xmm8, [rax + 0x80]",
-                "movaps xmm9, [rax + 0x90]", "movaps xmm10, [rax + 0xa0]", "movaps xmm11, [rax + 0xb0]",
-                "movaps xmm12, [rax + 0xc0]", "movaps xmm13, [rax + 0xd0]", "movaps xmm14, [rax + 0xe0]",
-                "movaps xmm15, [rax + 0xf0]",
+                load_sse!(),
                 "call {step}",
                 $before,
                 "mov rdi, qword ptr [rdi + {registers}]",
@@ -149,13 +168,7 @@ none: CF and ZF as VMLAUNCH and VMRESUME leave them.",
 pub(crate) unsafe extern "sysv64" fn do_orders(context: &Context) {
     naked_asm!(
         "mov rax, qword ptr [rdi + {sse}]",
-        "ldmxcsr dword ptr [rax + {mxcsr}]",
-        "movaps xmm0, [rax]", "movaps xmm1, [rax + 0x10]", "movaps xmm2, [rax + 0x20]",
-        "movaps xmm3, [rax + 0x30]", "movaps xmm4, [rax + 0x40]", "movaps xmm5, [rax + 0x50]",
-        "movaps xmm6, [rax + 0x60]", "movaps xmm7, [rax + 0x70]", "movaps xmm8, [rax + 0x80]",
-        "movaps xmm9, [rax + 0x90]", "movaps xmm10, [rax + 0xa0]", "movaps xmm11, [rax + 0xb0]",
-        "movaps xmm12, [rax + 0xc0]", "movaps xmm13, [rax + 0xd0]", "movaps xmm14, [rax + 0xe0]",
-        "movaps xmm15, [rax + 0xf0]",
+        load_sse!(),
         "call {step}",
         "mov rax, qword ptr [rdi + {sse}]",
         "ldmxcsr dword ptr [rax + {own_mxcsr}]",

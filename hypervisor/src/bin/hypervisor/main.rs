@@ -29,6 +29,7 @@ use core::sync::atomic::Ordering;
 
 use selfsame_hypervisor::{Cpu, MAX_CPUS, Outcome, Published, Serial, map_tables, program, start};
 
+use crate::counts::Operation;
 use crate::guest::{GUESTS, Guest};
 use crate::machine::Machine;
 use crate::parameters::Parameters;
@@ -137,7 +138,7 @@ fn report(out: &mut Serial, cpus: usize) -> Result<Outcome, fmt::Error> {
     let mut moved = 0;
     let mut has_bounds = true;
     for report in REPORTS.iter().filter_map(|place| *place.lock()) {
-        moved += report.by_exits.saves;
+        moved += report.by_exits.get(Operation::Save);
         has_bounds &= report.is_within_bounds();
     }
     let widened: u64 = GUESTS.iter().filter_map(|guest| guest.lock().as_ref().map(|guest| guest.widened)).sum();

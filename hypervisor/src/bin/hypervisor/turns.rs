@@ -15,7 +15,7 @@ use selfsame_x86::{DescriptorTables, Orders, Ring0};
 use selfsame_xstate::SaveMethod;
 
 use crate::context::{Context, SseRegisters};
-use crate::counts::{Counted, Counts};
+use crate::counts::{Counted, Counts, Operation};
 use crate::entry::do_orders;
 use crate::exit::Exit;
 use crate::guest::{GUESTS, Guest, MAX_GUESTS, Turn, own_cr3};
@@ -53,8 +53,10 @@ impl Report {
     /// Tells whether no switch between HVM guests executed what `docs/switch.md` rules out: a third XSETBV, any RDMSR (no
     /// machine that this runs on has XFD), LGDT, LLDT, a page-table entry or INVLPG.
     pub(crate) fn is_within_bounds(&self) -> bool {
-        let Counts { rdmsr, lgdt, lldt, l1_entries, invlpg, .. } = self.by_switches.plus(&self.by_exits);
-        self.most_xsetbv <= 2 && [rdmsr, lgdt, lldt, l1_entries, invlpg] == [0; 5]
+        const NEVER: [Operation; 5] =
+            [Operation::Rdmsr, Operation::Lgdt, Operation::Lldt, Operation::L1Entry, Operation::Invlpg];
+        let all = self.by_switches.plus(&self.by_exits);
+        self.most_xsetbv <= 2 && NEVER.iter().all(|&operation| all.get(operation) == 0)
     }
 }
 
@@ -273,8 +275,8 @@ impl Runner {
                     self.report.switches += 1;
                     self.report.switch_ticks += ticks() - begin;
                     self.report.by_switches = self.report.by_switches.plus(&did);
-                    self.report.most_xsetbv = self.report.most_xsetbv.max(did.xsetbv);
-                    self.report.most_wrmsr = self.report.most_wrmsr.max(did.wrmsr);
+                    self.report.most_xsetbv = self.report.most_xsetbv.max(did.get(Operation::Xsetbv));
+                    self.report.most_wrmsr = self.report.most_wrmsr.max(did.get(Operation::Wrmsr));
                 }
                 None => self.report.by_exits = self.report.by_exits.plus(&self.cpu.counts.since(&before)),
             }
