@@ -187,9 +187,24 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         word: "test-release",
-        claim: "every test passes as optimised for users",
+        claim: "what has no std, and what has unsafe code, passes its tests as optimised for users",
         tier: None,
-        work: Work::Cargo(CargoStep { args: &["test", "--workspace", "--no-fail-fast", "--release"], ..NO_EXTRAS }),
+        // What optimising can break: arithmetic that wraps instead of panicking, and promises to the compiler. The other
+        // packages have neither, and building their tests twice takes as long as all else together.
+        work: Work::Cargo(CargoStep {
+            args: &[
+                "test",
+                "--no-fail-fast",
+                "--release",
+                "--package=selfsame-xstate",
+                "--package=selfsame-cpuid",
+                "--package=selfsame-switch",
+                "--package=selfsame-machine",
+                "--package=selfsame-x86",
+                "--package=selfsame-kvm",
+            ],
+            ..NO_EXTRAS
+        }),
     },
     Step { word: "link-check", claim: "the pure crates need no std", tier: None, work: Work::LinkCheck },
     Step {
