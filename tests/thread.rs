@@ -3,6 +3,9 @@
 //! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit, to every vCPU of a
 //! topology too → the area on each host and the state in it → the same state on every other host → two vCPUs with it on a
 //! machine of every host → the verdict on every host, by the library and, word for word, by the command.
+//!
+//! One link is outside of this file, because it boots an emulator: `cargo xtask boot` gives the reference hypervisor a policy file
+//! that was made here, and its guest reads exactly what the file says.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 #[path = "thread/machine.rs"]

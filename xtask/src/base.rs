@@ -15,7 +15,7 @@ const PASSED: &str = "passed";
 
 /// Reads memory that is not mapped, and says so.
 const CRASH: &str = "crash";
-const TRAP: &str = "trap: #PF(0) at 08:";
+const TRAP: &str = "trap: #PF(0) at e008:";
 const WHERE: &str = "cr2 140000000";
 
 /// Many times what a run takes.
