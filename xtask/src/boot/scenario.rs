@@ -160,8 +160,8 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
     ),
     bochs(
         "soak",
-        "tigerlake",
-        "timer 20000\nguest a name=a seed=17 rounds=50000 spin=200\n\
-         guest b cpuid=no-avx512f name=b seed=18 rounds=50000 spin=200\n",
+        "corei7_skylake_x",
+        "timer 5000\nguest a name=a seed=17 rounds=31000 spin=200\n\
+         guest b cpuid=no-avx512f name=b seed=18 rounds=31000 spin=200\n",
     ),
 ];

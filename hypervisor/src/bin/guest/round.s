@@ -98,9 +98,12 @@ guest_round:
 .Lspin:
     load_registers
     popfq
+    # A physical interrupt ends the guest's turn whatever its IF is; Bochs looks for one only where IF changes.
+    sti
 .Lspin_on:
     dec qword ptr [rip + round_left]
     jnz .Lspin_on
+    cli
 .Lwaited:
     mov qword ptr [rip + round_rdi], rdi
     mov rdi, qword ptr [rip + round_block]
