@@ -121,3 +121,12 @@ fn a_switch_costs_what_its_plan_writes_beside_xen_and_kvm() {
 fn the_help_lists_the_commands() {
     assert_snapshot!(run(&["--help"]).stdout);
 }
+
+#[test]
+fn the_readme_shows_what_its_first_command_prints() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let shown = readme.split_once("```text\n").and_then(|(_, rest)| rest.split_once("```")).map(|(shown, _)| shown);
+    let pool = root.join("fixtures/pool");
+    assert_eq!(Some(&*run(&["level", pool.to_str().unwrap()]).stdout), shown);
+}
