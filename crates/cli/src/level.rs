@@ -13,7 +13,8 @@ use crate::args::LevelArguments;
 use crate::check::{Answer, answer};
 use crate::document::{StoredPolicy, read_policy};
 use crate::export::Exported;
-use crate::host::{Machine, Pool, Said, entries, load, vendor};
+use crate::found::entries;
+use crate::host::{Machine, Pool, Said, load, vendor};
 use crate::json::{
     CostMember, FindingMember, LevelDocument, LevelRefusal, LostMember, RunningMember, SCHEMA, SideMember,
     SignatureMember, ValueOfHosts, WarningMember, XstateMember, feature_names, hex, print_document,

@@ -12,6 +12,7 @@ mod document;
 mod explain;
 mod export;
 mod finding;
+mod found;
 mod host;
 mod json;
 mod level;

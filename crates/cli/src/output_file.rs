@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use selfsame_formats::export::Target;
 
 use crate::document::{self, Document};
-use crate::host::{entries, identity};
+use crate::found::{entries, identity};
 use crate::problem::Problem;
 use crate::sources::Sources;
 use crate::terminal::print;

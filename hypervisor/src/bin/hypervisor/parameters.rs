@@ -57,6 +57,8 @@ pub(crate) enum ParameterError {
     Unknown { line: usize },
     #[error("line {line}: expected a decimal number")]
     NoNumber { line: usize },
+    #[error("line {line}: turns of {ticks} ticks are over before a guest has run; {MIN_TIMER_TICKS} at least")]
+    TooShort { line: usize, ticks: u32 },
     #[error("line {line}: there are {MAX_GUESTS} guests already")]
     TooMany { line: usize },
     #[error("line {line}: expected a guest's name, a number of turns, and cpuid= words or none")]
@@ -66,6 +68,9 @@ pub(crate) enum ParameterError {
     #[error("line {line}: a policy without its end line")]
     NoEnd { line: usize },
 }
+
+/// A switch takes about 1,300 ticks; with turns of 2,000, two guests were seen to stand still.
+const MIN_TIMER_TICKS: u32 = 5000;
 
 const CPUID: &str = "cpuid=";
 
@@ -82,7 +87,10 @@ impl Parameters {
             let number = || value.trim().parse().map_err(|_| ParameterError::NoNumber { line });
             match word {
                 "" | "#" => {}
-                "timer" => parameters.timer_ticks = number()?,
+                "timer" => match number()? {
+                    ticks @ MIN_TIMER_TICKS.. => parameters.timer_ticks = ticks,
+                    ticks => return Err(ParameterError::TooShort { line, ticks }),
+                },
                 "move" => parameters.turns_before_move = number()?,
                 "cpus" => parameters.cpus = usize::try_from(number()?).unwrap_or(usize::MAX),
                 "unnamed" => parameters.unnamed = value.trim(),
