@@ -4,9 +4,9 @@ use selfsame_xstate::{ComponentSet, Xcr0, Xss};
 
 use crate::gdt::{CpuTables, Frame, GdtPage};
 use crate::{
-    AreaAddress, Cpu, CpuId, Cr3, Cr4, DR6_RESET, DR7_RESET, DebugState, DomainId, Extended, GuestXfd, GuestXss, Kind,
-    Msr, Operation, Own, Platform, Register, Registers, Segment, Selector, Shown, SwitchError, Switcher, Trace, Vcpu,
-    VcpuId, VcpuName,
+    AreaAddress, Content, Cpu, CpuId, Cr3, Cr4, DR6_RESET, DR7_RESET, DebugState, DomainId, Extended, GuestXfd,
+    GuestXss, Kind, Msr, Occupancy, Operation, Own, Platform, REGISTERS, Register, Registers, Segment, Selector, Shown,
+    SwitchError, Switcher, Trace, Vcpu, VcpuId, VcpuName,
 };
 
 /// What happens to a CPU between two guests.
@@ -25,9 +25,11 @@ pub enum Transition {
 /// How much two vCPUs have in common.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Likeness {
-    /// Equal values in all registers, the same number in their domains, and both were on this CPU before.
+    /// Equal values in all registers, in those that idle has the CPU's own too; the same number in their domains, and both
+    /// were on this CPU before.
     Alike,
-    /// Other values in all registers, all features in use; another number; the arriving one was on another CPU last.
+    /// Other values in all registers, all features in use; another number; the arriving one was on another CPU last. Where
+    /// it comes to a CPU without a vCPU, that one has just been set up, and software has moved the save area.
     Different,
 }
 
@@ -101,6 +103,11 @@ pub fn play(
         }
         Transition::Arrive(_) => {
             switcher.flush(&mut cpu, &mut a)?.execute(&mut cpu);
+            if likeness == Likeness::Different {
+                switcher.set_up_again(&mut cpu)?;
+                let area = b.extended.area();
+                b.extended.move_area(&b.residence, area)?;
+            }
             is_told.set(true);
             run(&mut switcher, &mut cpu, None, &mut b)
         }
@@ -173,10 +180,14 @@ fn own(number: Number, has_shadow_stacks: bool) -> Own {
         cr3: Number(0x100).cr3(),
         cr4: Cr4::of_hypervisor(Cr4::OSXSAVE | Cr4::FSGSBASE),
         pl0_ssp: has_shadow_stacks.then_some(0xFFFF_FFFF_9000_0FF8 + (number.value() << 12)),
-        registers: registers(0x100),
+        registers: registers(OWN),
         faulting_register: 0,
     }
 }
+
+/// Whose registers they are, beside those of the two vCPUs that differ: the CPU's own, and those of vCPUs that are alike.
+const OWN: u64 = 0x100;
+const ALIKE: u64 = 0x200;
 
 /// Values that nobody else has.
 fn registers(value: u64) -> Registers {
@@ -201,7 +212,13 @@ fn vcpu(platform: &Platform, kind: Kind, number: Number, likeness: Likeness) -> 
     let shown = Shown { is_faulting: is_alike && kind != Kind::Hvm, ..Shown::default() };
     let mut vcpu = Vcpu::new(name, kind, extended, number.cr3(), shown);
     vcpu.guest_cr4 = Cr4::FSGSBASE;
-    vcpu.registers = registers(if is_alike { 0x200 } else { number.value() });
+    vcpu.registers = registers(if is_alike { ALIKE } else { number.value() });
+    if is_alike {
+        let own = registers(OWN);
+        for row in REGISTERS.iter().filter(|row| row.content(Occupancy::Idle) == Content::Own) {
+            vcpu.registers.set(row.register, own.get(row.register));
+        }
+    }
     if !is_alike {
         vcpu.shown = Shown { is_faulting: number.0 == SECOND.0, masks: [number.value(); 4] };
         vcpu.guest_cr4 = 0;

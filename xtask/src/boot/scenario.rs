@@ -81,6 +81,9 @@ const BOOT: &str = "guest a name=a seed=1 rounds=300 print=cpuid\nguest b name=b
 const TWO: &str = "guest a name=a seed=3 rounds=10000\n\
                    guest b cpuid=no-avx512f,no-shstk,no-ibt,no-pku name=b seed=4 rounds=10000\n";
 
+/// A guest that uses PKRU without XCR0, beside one that has it there.
+const UNGATED: &str = "guest a name=a seed=22 rounds=1000 pkru=ungated\nguest b name=b seed=23 rounds=1000\n";
+
 /// Everything that makes a large state, on a model of AMD's.
 const ALL: &[&str] = &["pku", "cet", "avx512", "avx512bw", "avx512cd", "avx512dq", "amx", "amx_int8", "amx_bf16"];
 
@@ -138,6 +141,9 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
         "guest a: another policy, save area 10752 bytes",
         "guest a: no other policy",
     ]),
+    // CR4.PKE brings PKRU though XCR0 lacks it (XSA-220).
+    bochs("ungated-pkru", "sapphire_rapids", UNGATED),
+    bochs("ungated-pkru-svm", "ryzen", UNGATED).adding(ALL).not_naming(UNNAMED),
     bochs(
         "trims",
         "tigerlake",
@@ -161,7 +167,7 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
     bochs(
         "soak",
         "corei7_skylake_x",
-        "timer 5000\nguest a name=a seed=17 rounds=31000 spin=200\n\
-         guest b cpuid=no-avx512f name=b seed=18 rounds=31000 spin=200\n",
+        "timer 5000\nguest a name=a seed=17 rounds=27000 spin=200\n\
+         guest b cpuid=no-avx512f name=b seed=18 rounds=27000 spin=200\n",
     ),
 ];

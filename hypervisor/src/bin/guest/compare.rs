@@ -15,7 +15,7 @@ pub(crate) enum Difference {
     Value { place: Place, expected: u64, found: u64 },
     #[error("{component}: expected its initial configuration, found it in use")]
     InUse { component: Component },
-    #[error("{place}: reading it faults with {fault}")]
+    #[error("{place}: its access faults with {fault}")]
     Fault { place: Place, fault: Fault },
     #[error("{component}: expected it in use, found its initial configuration")]
     Initial { component: Component },

@@ -4,7 +4,7 @@
 use selfsame_cpuid::{FEATURES, Feature, Leaves, feature, walk};
 use selfsame_hypervisor::{Fault, attempt, msr};
 use selfsame_x86::{cpuid, fxsave};
-use selfsame_xstate::{ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMethod, Xss};
+use selfsame_xstate::{Component, ComponentSet, Geometry, LinearAddresses, MxcsrMask, SaveMethod, Xss};
 use thiserror::Error;
 
 use crate::contents::cet_bits;
@@ -19,10 +19,12 @@ pub(crate) struct Machine {
     pub(crate) leaves: Leaves,
     pub(crate) geometry: Geometry,
     pub(crate) method: SaveMethod,
-    /// Everything that XCR0 can have; x87 and SSE where there is no XSAVE.
+    /// Everything that XCR0 can have, but for PKRU if it is to stay ungated; x87 and SSE where there is no XSAVE.
     pub(crate) xcr0: ComponentSet,
     /// Everything that IA32_XSS can have.
     pub(crate) xss: ComponentSet,
+    /// Whether PKRU is used though XCR0 lacks it: CR4.PKE alone brings it.
+    pub(crate) has_ungated_pkru: bool,
     pub(crate) mxcsr_mask: MxcsrMask,
     pub(crate) addresses: LinearAddresses,
     pub(crate) kept: Kept,
@@ -54,13 +56,18 @@ impl Machine {
         });
         let geometry = leaves.geometry();
         let method = SaveMethod::of(&geometry);
-        let xcr0 = if method == SaveMethod::Fxsave { ComponentSet::LEGACY } else { geometry.user() };
+        let mut xcr0 = if method == SaveMethod::Fxsave { ComponentSet::LEGACY } else { geometry.user() };
+        let has_ungated_pkru = parameters.has_ungated_pkru && xcr0.contains(Component::PKRU);
+        if has_ungated_pkru {
+            xcr0 = xcr0.without(Component::PKRU);
+        }
         let xss = if method == SaveMethod::Xsaves { geometry.supervisor() } else { ComponentSet::EMPTY };
         let mut machine = Self {
             geometry,
             method,
             xcr0,
             xss,
+            has_ungated_pkru,
             mxcsr_mask: mxcsr_mask(),
             addresses: LinearAddresses::Bits48,
             leaves,

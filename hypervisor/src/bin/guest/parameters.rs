@@ -15,6 +15,8 @@ pub(crate) struct Parameters {
     pub(crate) spin: u64,
     /// `print=cpuid`: whether every leaf is written to the serial port.
     pub(crate) prints_cpuid: bool,
+    /// `pkru=ungated`: whether PKRU stays out of XCR0, and is used all the same.
+    pub(crate) has_ungated_pkru: bool,
     /// `actions=`: how many things are tried that should fault, or should not.
     pub(crate) actions: u64,
     /// `emulator=qemu`: the machine is QEMU's interpreter, whether CPUID says so or not.
@@ -25,15 +27,25 @@ pub(crate) struct Parameters {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Error)]
 #[non_exhaustive]
 pub(crate) enum ParameterError {
-    #[error("parameter {word}: expected name=, seed=, rounds=, spin=, print=cpuid, actions= or emulator=qemu")]
+    #[error(
+        "parameter {word}: expected name=, seed=, rounds=, spin=, print=cpuid, pkru=ungated, actions= or emulator=qemu"
+    )]
     Unknown { word: &'static str },
     #[error("parameter {word}: expected a decimal number")]
     NoNumber { word: &'static str },
 }
 
 impl Parameters {
-    const DEFAULT: Self =
-        Self { name: "guest", seed: 1, rounds: 1000, spin: 1000, prints_cpuid: false, actions: 0, is_on_qemu: false };
+    const DEFAULT: Self = Self {
+        name: "guest",
+        seed: 1,
+        rounds: 1000,
+        spin: 1000,
+        prints_cpuid: false,
+        has_ungated_pkru: false,
+        actions: 0,
+        is_on_qemu: false,
+    };
 
     /// Reads the text; what it does not say is as in [`Parameters::DEFAULT`].
     ///
@@ -52,6 +64,7 @@ impl Parameters {
                 Some(("actions", value)) => parameters.actions = number(value)?,
                 Some(("emulator", "qemu")) => parameters.is_on_qemu = true,
                 Some(("print", "cpuid")) => parameters.prints_cpuid = true,
+                Some(("pkru", "ungated")) => parameters.has_ungated_pkru = true,
                 _ => return Err(ParameterError::Unknown { word }),
             }
         }
@@ -65,13 +78,14 @@ mod tests {
 
     #[test]
     fn every_word_says_one_thing() {
-        let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid  actions=100000 emulator=qemu";
+        let text = "name=a seed=7\nrounds=10000 spin=2000 print=cpuid pkru=ungated  actions=100000 emulator=qemu";
         let expected = Parameters {
             name: "a",
             seed: 7,
             rounds: 10_000,
             spin: 2000,
             prints_cpuid: true,
+            has_ungated_pkru: true,
             actions: 100_000,
             is_on_qemu: true,
         };

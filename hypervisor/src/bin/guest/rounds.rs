@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::area::Area;
 use crate::checksum::Checksum;
-use crate::compare::{Difference, compare};
+use crate::compare::{Difference, Place, compare};
 use crate::machine::Machine;
 use crate::parameters::Parameters;
 use crate::random::Random;
@@ -66,11 +66,19 @@ pub(crate) fn play(parameters: &Parameters, machine: &Machine, form: &Form<'_>) 
         let spins = 1 + random.below(parameters.spin);
         let wait = if round % 2 == 0 || parameters.spin == 0 { Wait::Yield } else { Wait::Spin(spins) };
         let wait_masks = if random.is_one_of(8) { narrowed(machine, &narrow, &mut random) } else { masks };
+        // Key 0 is every page's, and stays open.
+        let pkru = machine.has_ungated_pkru.then(|| random.next_32() & !3);
+        if let Some(pkru) = pkru {
+            write_pkru(pkru).map_err(wrong)?;
+        }
         let mut block = Block::new(machine.method, form.components(), wait, &mut random);
         // SAFETY: CPUID shows the method, and everything is on. XCR0 takes what was tried, and IA32_XSS parts of what
         // it has. The image is one that a CPU saves; of it nothing works in ring 0 but registers that compiled code
         // does not rely on.
         unsafe { block.play(&image, &mut saved, masks, wait_masks) };
+        if let Some(pkru) = pkru {
+            verify_pkru(pkru).map_err(wrong)?;
+        }
         if machine.xcr0.contains(Component::PKRU) {
             // Bochs 3.1 takes its slowest way for every write of ring 0, too, while PKRU forbids writes under key 0.
             let _ = attempt::wrpkru(0, 0, 0);
@@ -88,6 +96,17 @@ pub(crate) fn play(parameters: &Parameters, machine: &Machine, form: &Form<'_>) 
     }
     first.write()?;
     Ok(verified)
+}
+
+const PKRU: Place = Place::Register("pkru");
+
+fn write_pkru(value: u32) -> Result<(), Difference> {
+    attempt::wrpkru(value, 0, 0).map_err(|fault| Difference::Fault { place: PKRU, fault })
+}
+
+fn verify_pkru(expected: u32) -> Result<(), Difference> {
+    let found = attempt::rdpkru(0).map_err(|fault| Difference::Fault { place: PKRU, fault })?;
+    Difference::check(PKRU, expected.into(), found.into())
 }
 
 /// Values that XCR0 takes on this machine.

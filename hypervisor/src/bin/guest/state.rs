@@ -148,6 +148,7 @@ mod tests {
             xcr0: geometry.user(),
             xss: if method == SaveMethod::Xsaves { geometry.supervisor() } else { ComponentSet::EMPTY },
             geometry,
+            has_ungated_pkru: false,
             mxcsr_mask: MxcsrMask::COMMON,
             addresses: LinearAddresses::Bits48,
             kept: Kept { x87_pointers: true, tile_data: true },

@@ -44,6 +44,13 @@ pub(crate) enum Exit {
     },
 }
 
+impl Exit {
+    /// Tells whether the guest writes, or first wants, a register that a switch takes along.
+    pub(crate) const fn asks_for_switched_state(self) -> bool {
+        matches!(self, Self::Xsetbv | Self::WriteMsr | Self::WriteCr4 { .. } | Self::DebugRegister)
+    }
+}
+
 /// An IN or OUT that is no string instruction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PortAccess {

@@ -56,7 +56,7 @@ pub(crate) struct Guest {
     pub(crate) turns: u32,
     pub(crate) outcome: Option<Outcome>,
     pub(crate) progress: u64,
-    /// How often it enabled components that it never had: its state is moved then, without a switch.
+    /// How often it came to reach components that it never had: its state is moved then, without a switch.
     pub(crate) widened: u64,
     line: Line,
 }
@@ -278,6 +278,9 @@ impl Guest {
             Exit::WriteCr4 { value, len_bytes } => {
                 if value & !self.capabilities.cr4_bits == 0 && is_legal_cr4(value, &self.control.mode()) {
                     self.control.set_cr4(value);
+                    if value & PKE != 0 {
+                        self.reach(Extended::reach_pkru);
+                    }
                     self.control.advance(len_bytes);
                 } else {
                     self.control.raise(PROTECTION);
@@ -314,8 +317,6 @@ impl Guest {
     }
 
     fn cpuid(&mut self) {
-        const OSXSAVE: u64 = 1 << 18;
-        const PKE: u64 = 1 << 22;
         let mode = self.control.mode();
         let extended = &self.vcpu.extended;
         let view = VcpuView {
@@ -339,7 +340,6 @@ impl Guest {
     }
 
     fn xsetbv(&mut self) {
-        const OSXSAVE: u64 = 1 << 18;
         let mode = self.control.mode();
         let xsetbv = Xsetbv {
             has_osxsave: mode.cr4 & OSXSAVE != 0,
@@ -349,9 +349,7 @@ impl Guest {
         };
         match xsetbv.judge(self.permitted.xcr0) {
             Ok(xcr0) => {
-                let before = self.vcpu.extended.accumulated();
-                self.vcpu.extended.xsetbv(xcr0);
-                self.widened += u64::from(self.vcpu.extended.accumulated() != before);
+                self.reach(|extended| extended.xsetbv(xcr0));
                 self.go_on();
             }
             Err(fault) => self.control.raise(match fault.exception() {
@@ -359,6 +357,13 @@ impl Guest {
                 Exception::GeneralProtection => PROTECTION,
             }),
         }
+    }
+
+    /// Lets the guest reach extended state; its state is moved at the next entry if that is more than it ever reached.
+    fn reach(&mut self, reach: impl FnOnce(&mut Extended)) {
+        let before = self.vcpu.extended.accumulated();
+        reach(&mut self.vcpu.extended);
+        self.widened += u64::from(self.vcpu.extended.accumulated() != before);
     }
 
     fn port(&mut self, access: PortAccess) -> Turn {
@@ -393,6 +398,10 @@ impl Guest {
         Turn::GoesOn
     }
 }
+
+/// Of CR4.
+const OSXSAVE: u64 = 1 << 18;
+const PKE: u64 = 1 << 22;
 
 const UNDEFINED: Fault = Fault { vector: 6, error: 0 };
 const PROTECTION: Fault = Fault { vector: 13, error: 0 };

@@ -15,12 +15,13 @@ use selfsame_x86::{DescriptorTables, Orders, Ring0};
 use selfsame_xstate::SaveMethod;
 
 use crate::context::{Context, SseRegisters};
-use crate::counts::{Counted, Counts, Operation};
+use crate::counts::Counted;
 use crate::entry::do_orders;
 use crate::exit::Exit;
 use crate::guest::{GUESTS, Guest, MAX_GUESTS, Turn, own_cr3};
 use crate::machine::{CR4_OSXSAVE, Machine, has};
 use crate::say::say;
+use crate::tally::{Case, Tally};
 use crate::virtual_cpu::CpuControl;
 
 /// What every CPU is told.
@@ -34,30 +35,14 @@ pub(crate) struct Plan {
 }
 
 /// What a CPU has done.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Report {
-    pub(crate) switches: u64,
     pub(crate) exits: u64,
-    /// What switches executed, from the first plan to the guest.
-    pub(crate) by_switches: Counts,
-    /// What exits executed after which the same guest went on.
-    pub(crate) by_exits: Counts,
-    /// Ticks from one guest's exit to the entry of another.
-    pub(crate) switch_ticks: u64,
-    /// The most that one switch executed, of what has a bound.
-    pub(crate) most_xsetbv: u64,
-    pub(crate) most_wrmsr: u64,
+    pub(crate) tally: Tally,
 }
 
 impl Report {
-    /// Tells whether no switch between HVM guests executed what `docs/switch.md` rules out: a third XSETBV, any RDMSR (no
-    /// machine that this runs on has XFD), LGDT, LLDT, a page-table entry or INVLPG.
-    pub(crate) fn is_within_bounds(&self) -> bool {
-        const NEVER: [Operation; 5] =
-            [Operation::Rdmsr, Operation::Lgdt, Operation::Lldt, Operation::L1Entry, Operation::Invlpg];
-        let all = self.by_switches.plus(&self.by_exits);
-        self.most_xsetbv <= 2 && NEVER.iter().all(|&operation| all.get(operation) == 0)
-    }
+    const EMPTY: Self = Self { exits: 0, tally: Tally::EMPTY };
 }
 
 /// Whether another CPU waits for a vCPU that this one has.
@@ -107,19 +92,19 @@ pub(crate) fn run(cpu: &'static Cpu, plan: &'static Plan) {
                 say!("cpu {index}: {error}");
                 HAS_FAILED.store(true, Ordering::Relaxed);
             }
-            finish(index, runner.report);
+            finish(index, &runner.report);
         }
         None => {
             say!("cpu {index}: it cannot run guests");
             HAS_FAILED.store(true, Ordering::Relaxed);
-            finish(index, Report::default());
+            finish(index, &Report::EMPTY);
         }
     }
 }
 
-fn finish(index: usize, report: Report) {
+fn finish(index: usize, report: &Report) {
     if let Some(place) = REPORTS.get(index) {
-        *place.lock() = Some(report);
+        *place.lock() = Some(*report);
     }
 }
 
@@ -144,7 +129,7 @@ impl Runner {
             tables,
             cr3: Cr3::new(own_cr3())?,
             cr4: Cr4::of_hypervisor(own_cr4()),
-            pl0_ssp: None,
+            pl0_ssp: machine.platform.has_supervisor_shadow_stacks().then_some(own_pl0_ssp(cpu)),
             registers,
             faulting_register: 0,
         };
@@ -152,7 +137,7 @@ impl Runner {
         let ring0 = unsafe { Ring0::new(NoGuestTables, has_fsgsbase) };
         let mut counted = Counted::new(ring0);
         let switcher = Switcher::bring_up(machine.platform, own, &mut counted);
-        counted.counts = Counts::default();
+        counted.log.clear();
         let control = CpuControl::turn_on(machine.platform.virtualisation, cpu, &tables)?;
         Some(Self {
             index: cpu.index(),
@@ -163,7 +148,7 @@ impl Runner {
             sse: SseRegisters::RESET,
             context: Context::new(),
             current: None,
-            report: Report::default(),
+            report: Report::EMPTY,
         })
     }
 
@@ -215,10 +200,13 @@ impl Runner {
             guest.take_change(&self.plan.machine);
         }
         let begin = ticks();
-        let before = self.cpu.counts;
-        let is_new = self.current != Some(number);
+        let case = match self.current {
+            Some(current) if current == number => Case::Resume,
+            Some(_) => Case::Switch,
+            None => Case::Arrive,
+        };
         let mut released = None;
-        if is_new {
+        if case != Case::Resume {
             match self.current.and_then(|current| GUESTS.get(current)) {
                 Some(from) => {
                     let mut from = from.lock();
@@ -234,8 +222,7 @@ impl Runner {
             guest.put_on_cet();
             self.current = Some(number);
         }
-        let exits = self.run_turn(guest, is_new.then_some((begin, before)), released)?;
-        self.report.exits += exits;
+        self.run_turn(guest, case, begin, released)?;
         guest.turns += 1;
         guest.turns_here += 1;
         if self.plan.turns_before_move > 0 && guest.turns_here >= self.plan.turns_before_move {
@@ -248,51 +235,42 @@ impl Runner {
                 guest.name,
                 self.index,
                 guest.progress,
-                self.report.switches
+                self.report.tally.switches()
             );
             HAS_FAILED.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 
-    /// Runs the guest that is on the CPU until its turn ends.
+    /// Runs the guest that is on the CPU until its turn ends. `case` is how it came, since `begin`.
     fn run_turn(
         &mut self,
         guest: &mut Guest,
-        mut switch: Option<(u64, Counts)>,
+        mut case: Case,
+        begin: u64,
         mut released: Option<*mut u32>,
-    ) -> Result<u64, SwitchError> {
-        let mut exits = 0;
+    ) -> Result<(), SwitchError> {
         loop {
-            let before = self.cpu.counts;
             let entry = self.switcher.enter(&guest.vcpu)?;
-            self.cpu.counts.entry(entry);
             self.context.orders = Orders::new(entry, None).releasing(released.take());
             self.context.sse = &raw mut self.sse;
-            match switch.take() {
-                Some((begin, before)) => {
-                    let did = self.cpu.counts.since(&before);
-                    self.report.switches += 1;
-                    self.report.switch_ticks += ticks() - begin;
-                    self.report.by_switches = self.report.by_switches.plus(&did);
-                    self.report.most_xsetbv = self.report.most_xsetbv.max(did.get(Operation::Xsetbv));
-                    self.report.most_wrmsr = self.report.most_wrmsr.max(did.get(Operation::Wrmsr));
-                }
-                None => self.report.by_exits = self.report.by_exits.plus(&self.cpu.counts.since(&before)),
+            if matches!(case, Case::Switch | Case::Arrive) {
+                self.report.tally.add_ticks(case, ticks() - begin);
             }
+            self.cpu.enters(entry);
             let Guest { control, registers, memory, capabilities, vcpu, .. } = guest;
             let exit = control.run(&mut self.control, &mut self.context, registers, memory, capabilities);
-            exits += 1;
-            let before = self.cpu.counts;
             self.switcher.exited(&mut self.cpu, vcpu)?;
-            self.report.by_exits = self.report.by_exits.plus(&self.cpu.counts.since(&before));
+            self.report.exits += 1;
+            self.report.tally.add(case, &mut self.cpu.log);
             match exit {
                 Exit::Interrupt { is_acknowledged: true } => end_interrupt(),
                 Exit::Interrupt { is_acknowledged: false } => take_interrupt(),
                 _ => {}
             }
+            case = if exit.asks_for_switched_state() { Case::Asked } else { Case::Resume };
             if guest.handle(exit, &mut self.switcher, &mut self.cpu)? == Turn::Ends {
-                return Ok(exits);
+                return Ok(());
             }
         }
     }
@@ -316,12 +294,16 @@ impl Runner {
         if guest.vcpu.residence.cpu().is_none_or(|cpu| usize::from(cpu.number()) != self.index) {
             return Ok(());
         }
+        let begin = ticks();
         let entry = self.switcher.flush(&mut self.cpu, &mut guest.vcpu)?;
+        self.cpu.enters(entry);
         self.context.orders = Orders::new(entry, Some(&guest.vcpu.residence));
         self.context.sse = &raw mut self.sse;
         guest.control.unload_from(&mut self.control);
         // SAFETY: the orders are of this CPU's switcher, and the SSE registers those of the state's owner.
         unsafe { do_orders(&self.context) };
+        self.report.tally.add(Case::Flush, &mut self.cpu.log);
+        self.report.tally.add_ticks(Case::Flush, ticks() - begin);
         Ok(())
     }
 }
@@ -355,6 +337,11 @@ fn take_interrupt() {
 fn wait_for_interrupt() {
     // SAFETY: as above.
     unsafe { asm!("sti", "hlt", "cli", options(nostack)) };
+}
+
+/// What IA32_PL0_SSP holds while no guest's is there: an address of this CPU's own. Nothing uses it, since CR4.CET is clear.
+fn own_pl0_ssp(cpu: &'static Cpu) -> u64 {
+    ptr::from_ref(cpu).addr() as u64 & !7
 }
 
 fn own_cr4() -> u64 {

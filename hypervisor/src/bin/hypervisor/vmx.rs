@@ -19,6 +19,7 @@ const PAT: u32 = 0x277;
 const FEATURE_CONTROL: u32 = 0x3a;
 const BASIC: u32 = 0x480;
 const CR4_VMXE: u64 = 1 << 13;
+const CR4_PKE: u64 = 1 << 22;
 
 /// A word of controls: what each CPU allows is in an MSR (SDM vol. 3D, appendix A).
 struct Controls {
@@ -376,8 +377,9 @@ fn fill_capabilities(capabilities: &Capabilities) {
             | wanted(capabilities.has_invpcid, ENABLE_INVPCID)
             | wanted(capabilities.has_xsaves, ENABLE_XSAVES),
     );
-    // A bit that the guest may not set exits, and VMXE is the hypervisor's (SDM vol. 3C, 24.8: it is fixed to 1).
-    vmcs::write(Field::CR4_MASK, !capabilities.cr4_bits | CR4_VMXE);
+    // A bit that the guest may not set exits, and VMXE is the hypervisor's (SDM vol. 3C, 24.8: it is fixed to 1). So does PKE,
+    // from which on PKRU is the guest's.
+    vmcs::write(Field::CR4_MASK, !capabilities.cr4_bits | CR4_VMXE | CR4_PKE);
 }
 
 /// The fields that exits of this CPU load. Selectors of DS, ES, FS and GS are null, and their bases zero but for GS.
