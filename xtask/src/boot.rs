@@ -230,15 +230,18 @@ fn run(
         serial: serial.as_str().to_owned(),
     };
 
-    let policy = match (scenario.compares_cpuid, vehicle) {
-        (true, Vehicle::Bochs) => {
-            let dump = Payload::build(workspace)?.capture_machine(vehicles.bochs?, &machine)?;
-            let trims: Trims = if scenario.trims.is_empty() { Trims::NONE } else { scenario.trims.parse()? };
-            let mut raw = dump.raw().leaves;
-            scenario.unnamed.iter().filter_map(|name| feature(name)).for_each(|feature| raw.insert(feature.place));
-            Some(Host::from_hardware(&raw, Kind::Kvm, &trims).default().clone())
-        }
-        _ => None,
+    let policy = if scenario.compares_cpuid {
+        let payload = Payload::build(workspace)?;
+        let dump = match vehicle {
+            Vehicle::Bochs => payload.capture_on_bochs(vehicles.bochs?, &machine)?,
+            Vehicle::Qemu => payload.capture_on_qemu(vehicles.qemu?, &machine)?,
+        };
+        let trims: Trims = if scenario.trims.is_empty() { Trims::NONE } else { scenario.trims.parse()? };
+        let mut raw = dump.raw().leaves;
+        scenario.unnamed.iter().filter_map(|name| feature(name)).for_each(|feature| raw.insert(feature.place));
+        Some(Host::from_hardware(&raw, Kind::Kvm, &trims).default().clone())
+    } else {
+        None
     };
     let mut text = scenario.parameters.to_owned();
     if !scenario.unnamed.is_empty() {

@@ -89,13 +89,23 @@ impl Payload {
         Ok(write_capture(&dump))
     }
 
-    /// Captures any machine.
+    /// Captures any machine of Bochs's.
     ///
     /// # Errors
     /// When the payload does not run on it, or what comes out is no capture.
-    pub(crate) fn capture_machine(&self, bochs: &Bochs, machine: &Machine<'_>) -> Result<Dump, CaptureModelsError> {
+    pub(crate) fn capture_on_bochs(&self, bochs: &Bochs, machine: &Machine<'_>) -> Result<Dump, CaptureModelsError> {
         let serial = bochs.run(&self.0.image, machine, LIMIT).map_err(Failure::from);
         serial.and_then(|serial| parsed(&serial)).map_err(CaptureModelsError::OnBochs)
+    }
+
+    /// Captures any machine of QEMU's.
+    ///
+    /// # Errors
+    /// As above.
+    pub(crate) fn capture_on_qemu(&self, qemu: &Qemu, machine: &Machine<'_>) -> Result<Dump, CaptureModelsError> {
+        let start = Start { boot: Boot::Kernel(&self.0.elf), clock: Clock::Instructions, more: &[] };
+        let serial = qemu.run(start, machine, LIMIT).map_err(Failure::from);
+        serial.and_then(|serial| parsed(&serial)).map_err(CaptureModelsError::OnQemu)
     }
 
     /// Looks for levelling hardware on QEMU's interpreter, which accepts every write to the MSRs and drops it.
@@ -103,10 +113,7 @@ impl Payload {
     /// # Errors
     /// When it is found there, or the payload does not run.
     pub(crate) fn finds_no_levelling(&self, qemu: &Qemu) -> Result<(), CaptureModelsError> {
-        let machine = Machine { cpus: CPUS, ..Machine::new("max") };
-        let start = Start { boot: Boot::Kernel(&self.0.elf), clock: Clock::Instructions, more: &[] };
-        let result = qemu.run(start, &machine, LIMIT).map_err(Failure::from).and_then(|serial| parsed(&serial));
-        let dump = result.map_err(CaptureModelsError::OnQemu)?;
+        let dump = self.capture_on_qemu(qemu, &Machine { cpus: CPUS, ..Machine::new("max") })?;
         let is_none = dump.context.iter().any(|(key, value)| key == "levelling" && value == "none");
         if is_none { Ok(()) } else { Err(CaptureModelsError::Levelling { context: dump.context }) }
     }

@@ -104,7 +104,7 @@ pub(crate) static SCENARIOS: &[Scenario] = &[
         .comparing_cpuid(),
     bochs("boot-zambezi", "zambezi", BOOT).trimmed("no-umip").comparing_cpuid(),
     bochs("boot-without-xsave", "phenom_8650_toliman", BOOT).trimmed("no-umip").comparing_cpuid(),
-    bochs("boot-qemu", "max", BOOT).on_qemu(),
+    bochs("boot-qemu", "max", BOOT).on_qemu().comparing_cpuid(),
     // Different policies, XCR0 and XSS.
     bochs("two-guests", "sapphire_rapids", TWO),
     bochs("two-guests-svm", "ryzen", TWO).adding(ALL).not_naming(UNNAMED),
