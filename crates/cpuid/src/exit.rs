@@ -107,93 +107,126 @@ impl Policy {
     /// # Ok::<(), selfsame_cpuid::OutsideModel>(())
     /// ```
     pub fn cpuid(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
-        match self.answer(leaf, subleaf, vcpu) {
-            Some(regs) => regs,
-            None => self.redirected(leaf, subleaf, vcpu),
+        // What needs more than a row has a function of its own, so that nothing goes on the stack here.
+        match leaf {
+            0xd => self.cpuid_xsave(subleaf, vcpu),
+            0xb | 0x1f | 0x8000_001e | 0x8000_0026 => self.cpuid_topology(leaf, subleaf, vcpu),
+            0x8000_0001 if !(vcpu.is_apic_enabled && vcpu.is_in_64_bit_mode) => self.cpuid_80000001(vcpu),
+            _ => {
+                let regs = self.answer(leaf, subleaf, vcpu);
+                if regs.is_zero() { self.redirected(leaf, subleaf, vcpu) } else { regs }
+            }
         }
+    }
+
+    /// Leaf 0x80000001 where a vendor hides bits of it. Finding out the vendor takes longer than the rest.
+    #[inline(never)]
+    fn cpuid_80000001(&self, vcpu: &VcpuView) -> Regs {
+        let row = self.leaves.known::<0x8000_0001, 0>();
+        if row.is_zero() {
+            return self.redirected(0x8000_0001, 0, vcpu);
+        }
+        let vendor = self.leaves.vendor();
+        let apic = APIC * u32::from(!vcpu.is_apic_enabled && vendor.is_amd_like());
+        let syscall = SYSCALL * u32::from(!vcpu.is_in_64_bit_mode && vendor.is_intel_like());
+        Regs { edx: row.edx & !(apic | syscall), ..row }
+    }
+
+    #[inline(never)]
+    fn cpuid_xsave(&self, subleaf: u32, vcpu: &VcpuView) -> Regs {
+        let regs = self.answer_xsave(subleaf, vcpu);
+        if regs.is_zero() { self.redirected(0xd, subleaf, vcpu) } else { regs }
+    }
+
+    #[inline(never)]
+    fn cpuid_topology(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
+        let regs = self.answer_topology(leaf, subleaf, vcpu);
+        if regs.is_zero() { self.redirected(leaf, subleaf, vcpu) } else { regs }
     }
 
     /// The answer for a leaf without a row.
     #[inline(never)]
     fn redirected(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
-        if self.kind == Kind::Kvm && self.is_out_of_range(leaf) {
-            return self.answer(self.leaves.get(0, 0).eax, subleaf, vcpu).unwrap_or_default();
+        if self.kind != Kind::Kvm || !self.is_out_of_range(leaf) {
+            return Regs::ZERO;
         }
-        Regs::ZERO
+        // The highest basic leaf is within its range: none of these comes back.
+        match self.leaves.known::<0, 0>().eax {
+            0xd => self.cpuid_xsave(subleaf, vcpu),
+            highest @ (0xb | 0x1f) => self.cpuid_topology(highest, subleaf, vcpu),
+            highest @ (0x1 | 0x7) => self.cpuid(highest, subleaf, vcpu),
+            highest => self.leaves.get(highest, subleaf),
+        }
     }
 
     /// Whether a leaf is above the maximum of its range, on a CPU that answers the highest basic leaf there.
+    #[inline(always)]
     fn is_out_of_range(&self, leaf: u32) -> bool {
         // All but the hypervisors' are found while compiling.
         let first = match leaf {
-            0..0x4000_0000 => self.leaves.get(0, 0),
+            0..0x4000_0000 => self.leaves.known::<0, 0>(),
             0x4000_0000..0x5000_0000 => self.leaves.get(leaf & 0xffff_ff00, 0),
-            0xc000_0000.. => self.leaves.get(0xc000_0000, 0),
-            0x8000_0000.. => self.leaves.get(0x8000_0000, 0),
-            0x5000_0000.. => self.leaves.get(0, 0),
+            0xc000_0000.. => self.leaves.known::<0xc000_0000, 0>(),
+            0x8000_0000.. => self.leaves.known::<0x8000_0000, 0>(),
+            0x5000_0000.. => self.leaves.known::<0, 0>(),
         };
         leaf > first.eax && !self.leaves.vendor().is_amd_like()
     }
 
-    /// The leaf's row with the bits that follow the vCPU; `None` where there is neither.
+    /// The leaf's row with the bits that follow the vCPU; zero where there is neither.
     ///
     /// Each arm makes its four registers at once, from a row whose place is known while compiling: a row that is first stored
     /// and then changed word by word costs more than all the rest.
     #[inline(always)]
-    fn answer(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Option<Regs> {
+    fn answer(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
         match leaf {
             0x1 => {
-                let Regs { eax, ebx, ecx, edx } = self.row(0x1, 0)?;
-                let osxsave = OSXSAVE * u32::from(vcpu.has_osxsave && ecx & XSAVE != 0);
+                let row = self.leaves.known::<0x1, 0>();
+                if row.is_zero() {
+                    return row;
+                }
+                let osxsave = OSXSAVE * u32::from(vcpu.has_osxsave && row.ecx & XSAVE != 0);
                 let hidden = APIC * u32::from(!vcpu.is_apic_enabled);
-                Some(Regs::new(
-                    eax,
-                    ebx & 0x00ff_ffff | vcpu.apic_id.x2apic() << 24,
-                    ecx & !OSXSAVE | osxsave,
-                    edx & !hidden,
-                ))
+                Regs::new(
+                    row.eax,
+                    row.ebx & 0x00ff_ffff | vcpu.apic_id.x2apic() << 24,
+                    row.ecx & !OSXSAVE | osxsave,
+                    row.edx & !hidden,
+                )
             }
             0x7 if subleaf == 0 => {
-                let Regs { eax, ebx, ecx, edx } = self.row(0x7, 0)?;
+                let Regs { eax, ebx, ecx, edx } = self.leaves.known::<0x7, 0>();
                 let ospke = OSPKE * u32::from(vcpu.has_pke && ecx & PKU != 0);
-                Some(Regs::new(eax, ebx, ecx & !OSPKE | ospke, edx))
+                Regs::new(eax, ebx, ecx & !OSPKE | ospke, edx)
             }
-            0xb | 0x1f | 0x8000_0026 if self.has_levels(leaf) => {
-                let Regs { eax, ebx, ecx, .. } = self.leaves.get(leaf, subleaf);
-                Some(Regs::new(eax, ebx, ecx & !0xff | subleaf & 0xff, vcpu.apic_id.x2apic()))
-            }
-            0xd => self.answer_xsave(subleaf, vcpu),
-            0x8000_0001 => {
-                let Regs { eax, ebx, ecx, edx } = self.row(0x8000_0001, 0)?;
-                let vendor = self.leaves.vendor();
-                let apic = APIC * u32::from(!vcpu.is_apic_enabled && vendor.is_amd_like());
-                let syscall = SYSCALL * u32::from(!vcpu.is_in_64_bit_mode && vendor.is_intel_like());
-                Some(Regs::new(eax, ebx, ecx, edx & !(apic | syscall)))
-            }
-            0x8000_001e if self.leaves.get(0x8000_0001, 0).ecx & TOPOEXT != 0 => {
-                Some(self.answer_compute_unit(vcpu.apic_id))
-            }
-            _ => self.row(leaf, subleaf),
+            _ => self.leaves.get(leaf, subleaf),
         }
     }
 
+    /// The leaves that hold APIC ids; zero where the policy lacks them.
     #[inline(always)]
-    fn row(&self, leaf: u32, subleaf: u32) -> Option<Regs> {
-        let regs = self.leaves.get(leaf, subleaf);
-        if regs.is_zero() { None } else { Some(regs) }
+    fn answer_topology(&self, leaf: u32, subleaf: u32, vcpu: &VcpuView) -> Regs {
+        if leaf == 0x8000_001e {
+            let has_topoext = self.leaves.known::<0x8000_0001, 0>().ecx & TOPOEXT != 0;
+            return if has_topoext { self.answer_compute_unit(vcpu.apic_id) } else { self.leaves.get(leaf, 0) };
+        }
+        let row = self.leaves.get(leaf, subleaf);
+        if !self.has_levels(leaf) {
+            return row;
+        }
+        Regs { ecx: row.ecx & !0xff | subleaf & 0xff, edx: vcpu.apic_id.x2apic(), ..row }
     }
 
     /// Whether a topology leaf exists. Leaf 0xB comes with x2APIC, even before it has levels; the others with their levels.
     fn has_levels(&self, leaf: u32) -> bool {
         let has_rows = !self.leaves.get(leaf, 0).is_zero();
-        let has_x2apic = || self.leaves.get(0x1, 0).ecx & X2APIC != 0;
-        has_rows || leaf == 0xb && self.leaves.get(0, 0).eax >= leaf && has_x2apic()
+        let has_x2apic = || self.leaves.known::<0x1, 0>().ecx & X2APIC != 0;
+        has_rows || leaf == 0xb && self.leaves.known::<0, 0>().eax >= leaf && has_x2apic()
     }
 
-    /// Leaf 0x8000001E. No guest reads it often, and what it takes would only be in the way of the others.
-    #[inline(never)]
+    /// Leaf 0x8000001E.
     fn answer_compute_unit(&self, apic_id: ApicId) -> Regs {
-        let Regs { ebx, ecx, edx, .. } = self.leaves.get(0x8000_001e, 0);
+        let Regs { ebx, ecx, edx, .. } = self.leaves.known::<0x8000_001e, 0>();
         let Some(topology) = self.topology else { return Regs::new(apic_id.x2apic(), ebx, ecx, edx) };
         let (core, node) = topology.core_and_node(apic_id);
         Regs::new(apic_id.x2apic(), ebx & !0xff | core & 0xff, ecx & !0xff | node & 0xff, edx)
@@ -202,27 +235,34 @@ impl Policy {
     /// Leaf 0xD. A subleaf whose component the policy lacks is invalid and reads zero (SDM vol. 2A, CPUID.0DH), whatever is
     /// kept there. A vCPU's XCR0 or XSS beyond the policy does not count: the guest was never offered those components.
     #[inline(always)]
-    fn answer_xsave(&self, subleaf: u32, vcpu: &VcpuView) -> Option<Regs> {
+    fn answer_xsave(&self, subleaf: u32, vcpu: &VcpuView) -> Regs {
         let (user, supervisor) = (self.leaves.xcr0(), self.leaves.xss());
         let xcr0 = vcpu.xcr0.intersection(user).with(Component::X87);
         match subleaf {
             0 => {
-                let Regs { eax, ecx, edx, .. } = self.row(0xd, 0)?;
+                let row = self.leaves.known::<0xd, 0>();
+                if row.is_zero() {
+                    return row;
+                }
                 // Rows that add up to nothing are refused by `verify`; until then a guest allocates the largest size.
-                let size = size_bytes(Format::Standard, xcr0, |component| self.xsave_row(component)).unwrap_or(ecx);
-                Some(Regs::new(eax, size, ecx, edx))
+                let size = if xcr0 == user {
+                    row.ecx
+                } else {
+                    size_bytes(Format::Standard, xcr0, |component| self.xsave_row(component)).unwrap_or(row.ecx)
+                };
+                Regs { ebx: size, ..row }
             }
             1 => {
-                let Regs { eax, ebx, ecx, edx } = self.row(0xd, 1)?;
-                if eax & (XSAVEC | XSAVES) == 0 {
-                    return Some(Regs::new(eax, 0, ecx, edx));
+                let row = self.leaves.known::<0xd, 1>();
+                if row.eax & (XSAVEC | XSAVES) == 0 {
+                    return Regs { ebx: 0, ..row };
                 }
-                let set = if eax & XSAVES != 0 { xcr0 | vcpu.xss.intersection(supervisor) } else { xcr0 };
-                let size = size_bytes(Format::Compacted, set, |component| self.xsave_row(component)).unwrap_or(ebx);
-                Some(Regs::new(eax, size, ecx, edx))
+                let set = if row.eax & XSAVES != 0 { xcr0 | vcpu.xss.intersection(supervisor) } else { xcr0 };
+                let size = size_bytes(Format::Compacted, set, |component| self.xsave_row(component));
+                Regs { ebx: size.unwrap_or(row.ebx), ..row }
             }
-            2..=62 if user.union(supervisor).bits() >> subleaf & 1 == 1 => self.row(0xd, subleaf),
-            _ => None,
+            2..=62 if user.union(supervisor).bits() >> subleaf & 1 == 1 => self.leaves.get(0xd, subleaf),
+            _ => Regs::ZERO,
         }
     }
 

@@ -48,6 +48,12 @@ impl Leaves {
         model::slot(leaf, subleaf).map_or(Regs::ZERO, |slot| self.slot(slot))
     }
 
+    /// What a leaf reads as whose place is looked up while compiling.
+    #[inline(always)]
+    pub(crate) fn known<const LEAF: u32, const SUBLEAF: u32>(&self) -> Regs {
+        self.slot(const { model::slot(LEAF, SUBLEAF).unwrap() })
+    }
+
     /// Sets what a leaf reads as.
     ///
     /// # Errors
@@ -72,7 +78,7 @@ impl Leaves {
         self.slots.split_at_mut(FIRST_KEPT).0.as_flattened_mut()
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn slot(&self, slot: usize) -> Regs {
         self.slots.get(slot).copied().unwrap_or_default().into()
     }

@@ -225,7 +225,7 @@ static DIRECTORY: [Span; 256] = {
 };
 
 /// Finds a leaf's row in the model. Constant time.
-#[inline]
+#[inline(always)]
 const fn span(leaf: u32) -> Option<&'static Span> {
     let span = &DIRECTORY[spread(leaf)];
     if span.number == leaf && span.kept != 0 { Some(span) } else { None }
@@ -240,7 +240,7 @@ pub(crate) const fn indexing(leaf: u32) -> Option<bool> {
 }
 
 /// The slot of `leaf` and `subleaf`; the subleaf of a leaf without any is ignored, as the CPU ignores ECX.
-#[inline]
+#[inline(always)]
 pub(crate) const fn slot(leaf: u32, subleaf: u32) -> Option<usize> {
     let Some(span) = span(leaf) else { return None };
     let subleaf = subleaf & span.subleaf_mask;
