@@ -8,13 +8,13 @@ use crate::feature::{Offer, Relation};
 use crate::finding::What;
 use crate::host::Host;
 use crate::leaves::Leaves;
-use crate::model::FIRST_MSR_WORD;
+use crate::model::{FIRST_MSR_WORD, WORDS};
 use crate::place::{Place, Word};
 use crate::policy::Policy;
 use crate::rebuild::{XFD_FLAG, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
-use crate::table::{self, NUMBERS, Number, leaf_01};
+use crate::table::{self, NUMBERS, Number, NumberSlot, leaf_01};
 use crate::topology::Topology;
 use crate::vendor::VendorName;
 
@@ -138,7 +138,7 @@ impl<'a> Check<'a> {
         let (guest, host) = (&self.guest.leaves, &self.host.max().leaves);
         self.guest.kind == self.host.kind()
             && !self.is_topology_refused()
-            && missing_bits(guest, host) == 0
+            && denied_bits(guest, self.host.denied()) == 0
             && !misses_a_default_one(guest, host)
             && numbers_agree(guest, host)
             && states_agree(guest, host)
@@ -169,8 +169,8 @@ impl<'a> Check<'a> {
         let vmx = guest.is_set(leaf_01::VMX);
         for word in Word::all() {
             let at = word.index();
-            let (mine, theirs) = (guest.word(word), host.word(word));
-            let mut bits = mine & !theirs & table::REFUSED.get(at).copied().unwrap_or_default();
+            let mine = guest.word(word);
+            let mut bits = mine & self.host.denied().get(at).copied().unwrap_or_default();
             // The answer for controls that are 1 by default lies in the low half, inverted.
             if vmx && at > FIRST_MSR_WORD && table::CONTROLS.get(at).copied().flatten().is_some() {
                 let low = Word::from_index(at - 1);
@@ -272,10 +272,9 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The bits, of those that a check refuses, that the guest has and the host lacks; zero if none.
-fn missing_bits(guest: &Leaves, host: &Leaves) -> u32 {
-    let both = guest.words().iter().zip(host.words()).zip(&table::REFUSED);
-    both.fold(0, |missing, ((guest, host), refused)| missing | (guest & !host & refused))
+/// The bits of a guest that the host denies it; zero if none.
+fn denied_bits(guest: &Leaves, denied: &[u32; WORDS]) -> u32 {
+    guest.words().iter().zip(denied).fold(0, |found, (guest, denied)| found | guest & denied)
 }
 
 /// Whether the host's VMX must keep at 1 a control that the guest believes may be 0.
@@ -287,9 +286,17 @@ fn misses_a_default_one(guest: &Leaves, host: &Leaves) -> bool {
 
 /// Whether no number of the guest is beyond the host's.
 fn numbers_agree(guest: &Leaves, host: &Leaves) -> bool {
-    table::NUMBER_WORDS.iter().all(|of| {
-        let (guest, host) = (guest.words()[of.word()], host.words()[of.word()]);
-        guest == host || of.numbers().iter().all(|number| number.accepts(guest, host))
+    let difference = |slot: &NumberSlot| slot.difference(guest, host);
+    let accepts = |number: &Number| number.accepts(guest.words()[number.word()], host.words()[number.word()]);
+    let agrees = |slot: &NumberSlot| difference(slot) == [0; 4] || slot.numbers().iter().all(accepts);
+    // Most agree: one branch for several of them.
+    table::NUMBER_SLOTS.chunks(8).all(|several| {
+        let mut different = [0; 4];
+        for slot in several {
+            let difference = difference(slot);
+            different = core::array::from_fn(|i| different[i] | difference[i]);
+        }
+        different == [0; 4] || several.iter().all(agrees)
     })
 }
 

@@ -39,16 +39,26 @@ pub struct Host {
     raw: Featureset,
     max: Policy,
     default: Policy,
+    /// The bits that no guest may have here, named or not.
+    denied: [u32; WORDS],
 }
 
 impl Host {
+    fn new(raw: Featureset, max: Policy, default: Policy) -> Self {
+        let mut denied = table::REFUSED;
+        for (denied, given) in denied.iter_mut().zip(max.leaves.words()) {
+            *denied &= !given;
+        }
+        Self { raw, max, default, denied }
+    }
+
     /// Derives a host from what its hardware says, with `trims` as its administrator's command line.
     pub fn from_hardware(raw: &Leaves, kind: Kind, trims: &Trims) -> Self {
         let hardware = Hardware::of(raw, trims);
         // What the hypervisor under which a dump was taken said of itself is no hardware.
         let mut machine = raw.clone();
         let _ = machine.set(0x4000_0001, 0, Regs::ZERO);
-        Self { raw: machine.features(), max: hardware.max(kind, trims), default: hardware.default_policy(kind, trims) }
+        Self::new(machine.features(), hardware.max(kind, trims), hardware.default_policy(kind, trims))
     }
 
     /// Takes what a hypervisor offers, such as `KVM_GET_SUPPORTED_CPUID`, as the host's maximum and default.
@@ -62,24 +72,29 @@ impl Host {
         };
         let max = offered_policy(offered, kind, trims, made);
         let default = offered_policy(offered, kind, trims, |_, set| quirk::vmm_makes(kind, set));
-        Self { raw: offered.features(), max, default }
+        Self::new(offered.features(), max, default)
     }
 
     /// Takes what a VMM says that it gives, such as libvirt's `<cpu>` or QEMU's expansion of `host`, as the host's maximum
     /// and default: what the VMM makes is in it already, but for what a guest's topology asks for.
     pub fn from_vmm(offered: &Leaves, kind: Kind, trims: &Trims) -> Self {
         let max = offered_policy(offered, kind, trims, |leaves, set| quirk::vmm_may_make(leaves, kind, set));
-        Self { raw: offered.features(), max, default: offered_policy(offered, kind, trims, |_, _| {}) }
+        Self::new(offered.features(), max, offered_policy(offered, kind, trims, |_, _| {}))
     }
 
     /// Takes a policy as that of a host that gives exactly this.
     pub fn from_policy(policy: &Policy) -> Self {
-        Self { raw: policy.features(), max: policy.clone(), default: policy.clone() }
+        Self::new(policy.features(), policy.clone(), policy.clone())
     }
 
     /// The features that the hardware has, or that were offered.
     pub const fn raw(&self) -> &Featureset {
         &self.raw
+    }
+
+    /// The bits that no guest may have here, named or not, in the words of the model.
+    pub(crate) const fn denied(&self) -> &[u32; WORDS] {
+        &self.denied
     }
 
     /// What a guest may have here.

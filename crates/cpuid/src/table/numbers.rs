@@ -2,6 +2,7 @@
 
 use super::VALUES;
 use crate::feature::Relation;
+use crate::leaves::Leaves;
 use crate::model::small;
 use crate::value::Value;
 
@@ -44,47 +45,51 @@ pub(crate) static NUMBERS: [Number; NUMBER_COUNT] = {
     numbers
 };
 
-const NUMBER_WORD_COUNT: usize = {
+const NUMBER_SLOT_COUNT: usize = {
     let (mut count, mut i) = (0, 0);
     while i < NUMBER_COUNT {
-        count += (i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word) as usize;
+        count += (i == 0 || NUMBERS[i - 1].slot() != NUMBERS[i].slot()) as usize;
         i += 1;
     }
     count
 };
 
-/// A word that holds numbers: which word, and which of [`NUMBERS`] lie in it.
+/// A slot that holds numbers: which slot, which of its bits they are, and which of [`NUMBERS`] lie in it.
 #[derive(Clone, Copy)]
-pub(crate) struct NumberWord {
-    word: u16,
+pub(crate) struct NumberSlot {
+    masks: [u32; 4],
+    slot: u16,
     first: u16,
     end: u16,
 }
 
-/// The words that hold numbers, each once: most words of a guest and its host agree, and then no field needs a look.
-pub(crate) static NUMBER_WORDS: [NumberWord; NUMBER_WORD_COUNT] = {
-    let mut words = [NumberWord { word: 0, first: 0, end: 0 }; NUMBER_WORD_COUNT];
+/// The slots that hold numbers, each once: the numbers of most agree, and then no field needs a look.
+pub(crate) static NUMBER_SLOTS: [NumberSlot; NUMBER_SLOT_COUNT] = {
+    let mut slots = [NumberSlot { masks: [0; 4], slot: 0, first: 0, end: 0 }; NUMBER_SLOT_COUNT];
     let (mut at, mut i) = (0, 0);
     while i < NUMBER_COUNT {
-        if i == 0 || NUMBERS[i - 1].word != NUMBERS[i].word {
-            words[at] = NumberWord { word: NUMBERS[i].word, first: small(i), end: small(i + 1) };
+        let number = &NUMBERS[i];
+        if i == 0 || NUMBERS[i - 1].slot() != number.slot() {
+            slots[at] = NumberSlot { masks: [0; 4], slot: small(number.slot()), first: small(i), end: small(i + 1) };
             at += 1;
-        } else {
-            words[at - 1].end = small(i + 1);
         }
+        slots[at - 1].masks[number.word as usize % 4] |= number.mask;
+        slots[at - 1].end = small(i + 1);
         i += 1;
     }
-    words
+    slots
 };
 
-impl NumberWord {
-    /// The word's index.
-    pub(crate) const fn word(self) -> usize {
-        self.word as usize
+impl NumberSlot {
+    /// The bits of the numbers that differ.
+    pub(crate) fn difference(&self, guest: &Leaves, host: &Leaves) -> [u32; 4] {
+        let slot = usize::from(self.slot);
+        let (guest, host) = (guest.slots[slot], host.slots[slot]);
+        core::array::from_fn(|i| (guest[i] ^ host[i]) & self.masks[i])
     }
 
     /// The numbers in it.
-    pub(crate) fn numbers(self) -> &'static [Number] {
+    pub(crate) fn numbers(&self) -> &'static [Number] {
         &NUMBERS[self.first as usize..self.end as usize]
     }
 }
@@ -110,6 +115,11 @@ impl Number {
             Relation::Max => guest >= host,
             _ => guest == host || guest == 0 || host == 0,
         }
+    }
+
+    /// The slot of memory that holds the field.
+    const fn slot(&self) -> usize {
+        self.word as usize / 4
     }
 
     /// Whether two words agree in the field.
