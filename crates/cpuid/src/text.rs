@@ -212,7 +212,8 @@ impl<'a> Statements<'a> {
                 let text = if is_spelled { text } else { "" };
                 return head(text, raw).map(|document| Some((line, Statement::Head(document))));
             }
-            if !text.is_empty() {
+            // A line of blanks is neither empty nor a comment.
+            if !text.is_empty() || raw.iter().all(|b| b" \t\n".contains(b)) && raw != b"\n" {
                 let arguments = if is_spelled { arguments } else { "" };
                 return Ok(Some((line, statement(line, keyword, arguments)?)));
             }

@@ -101,6 +101,8 @@ fn a_statement_has_one_spelling() {
         "msr 0000010a  000000002de9fdeb",
         "msr  0000010a 000000002de9fdeb",
         "msr  0000010A  000000002de9fdeb",
+        " ",
+        "\t\t",
     ];
     for line in misspelled {
         let refusal = refused("selfsame 1 capture", line);
