@@ -352,19 +352,6 @@ pub(crate) const SUPERVISOR_BITS: u64 = {
     bits
 };
 
-/// The bits of the components with reserved bytes at their end.
-pub(crate) const PARTLY_USED_BITS: u64 = {
-    let mut bits = 0;
-    let mut rest: &[ComponentRow] = &TABLE;
-    while let [row, tail @ ..] = rest {
-        if row.used_bytes.is_some() {
-            bits |= 1 << row.component.index();
-        }
-        rest = tail;
-    }
-    bits
-};
-
 /// By component number, how many of its first bytes mean something: all, where nothing else is known.
 pub(crate) static USED_BYTES: [u32; 63] = {
     let mut used_bytes = [u32::MAX; 63];

@@ -26,10 +26,60 @@ impl LinearAddresses {
     }
 }
 
+/// The parts of CET that a CPU has, which decide about the bits of IA32_U_CET and about shadow stack pointers: a bit of a part
+/// that is not there is reserved, and to write it raises #GP (SDM vol. 1, 17.2; SDM vol. 4, IA32_U_CET).
+///
+/// ```
+/// use selfsame_xstate::CetControls;
+///
+/// // AMD CPUs have shadow stacks and no indirect branch tracking.
+/// let milan = CetControls::from_leaf_7([0, 0, 1 << 7, 0]);
+/// assert!(milan.allows(0b11) && !milan.allows(0b100));
+/// assert!(CetControls::ALL.allows(0b111));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub struct CetControls(u64);
+
+impl CetControls {
+    /// SH_STK_EN and WR_SHSTK_EN.
+    const SHADOW_STACKS: u64 = 0b11;
+    /// ENDBR_EN, LEG_IW_EN, NO_TRACK_EN, SUPPRESS_DIS, SUPPRESS, TRACKER and the address of the legacy bitmap.
+    const BRANCH_TRACKING: u64 = !0x3C3;
+
+    /// Shadow stacks and indirect branch tracking.
+    pub const ALL: Self = Self(Self::SHADOW_STACKS | Self::BRANCH_TRACKING);
+
+    /// Reads EAX, EBX, ECX and EDX of CPUID leaf 7, subleaf 0: SHSTK is ECX bit 7, and IBT is EDX bit 20.
+    #[must_use]
+    pub const fn from_leaf_7([_, _, ecx, edx]: [u32; 4]) -> Self {
+        let shadow_stacks = if ecx & 1 << 7 == 0 { 0 } else { Self::SHADOW_STACKS };
+        let branch_tracking = if edx & 1 << 20 == 0 { 0 } else { Self::BRANCH_TRACKING };
+        Self(shadow_stacks | branch_tracking)
+    }
+
+    /// Tells whether IA32_U_CET can have these bits, as far as that depends on the parts.
+    #[must_use]
+    pub const fn allows(self, u_cet: u64) -> bool {
+        u_cet & !self.0 == 0
+    }
+
+    /// Tells whether there are shadow stacks for pointers to point to.
+    const fn has_shadow_stacks(self) -> bool {
+        self.0 & Self::SHADOW_STACKS != 0
+    }
+}
+
+/// What the registers of a CPU can hold, as far as CPUs differ in it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RegisterWidths {
+    pub(crate) addresses: LinearAddresses,
+    pub(crate) cet: CetControls,
+}
+
 /// A component whose contents are judged.
 struct Rule {
     component: Component,
-    is_lawful: fn(&[u8], LinearAddresses) -> bool,
+    is_lawful: fn(&[u8], RegisterWidths) -> bool,
 }
 
 /// Every component whose registers refuse values, as far as guests are given it.
@@ -37,8 +87,8 @@ const RULES: [Rule; 5] = [
     // SDM vol. 1, 17.3.2 (of editions with MPX): BNDCFGU has bits 0 and 1 and the base of a page.
     Rule {
         component: Component::BNDCSR,
-        is_lawful: |bytes, addresses| {
-            word(bytes, 0).is_some_and(|bndcfgu| bndcfgu & 0xFFC == 0 && addresses.has_canonical(bndcfgu))
+        is_lawful: |bytes, widths| {
+            word(bytes, 0).is_some_and(|bndcfgu| bndcfgu & 0xFFC == 0 && widths.addresses.has_canonical(bndcfgu))
         },
     },
     // SDM vol. 4, IA32_PASID: twenty bits and bit 31.
@@ -49,12 +99,12 @@ const RULES: [Rule; 5] = [
     // SDM vol. 1, 17.2: U_CET and PL3_SSP.
     Rule {
         component: Component::CET_U,
-        is_lawful: |bytes, addresses| {
-            word(bytes, 0).is_some_and(|cet| is_cet_control(cet, addresses)) && are_stacks(bytes, 1..2, addresses)
+        is_lawful: |bytes, widths| {
+            word(bytes, 0).is_some_and(|cet| is_cet_control(cet, widths)) && are_stacks(bytes, 1..2, widths)
         },
     },
     // SDM vol. 1, 17.2: PL0_SSP to PL2_SSP.
-    Rule { component: Component::CET_S, is_lawful: |bytes, addresses| are_stacks(bytes, 0..3, addresses) },
+    Rule { component: Component::CET_S, is_lawful: |bytes, widths| are_stacks(bytes, 0..3, widths) },
     // SDM vol. 2, LDTILECFG.
     Rule { component: Component::XTILECFG, is_lawful: |bytes, _| is_tile_configuration(bytes) },
 ];
@@ -74,20 +124,20 @@ const RULED: ComponentSet = {
 #[inline]
 pub(crate) fn unlawful<'b>(
     present: ComponentSet,
-    addresses: LinearAddresses,
+    widths: RegisterWidths,
     bytes_of: impl Fn(Component) -> Option<&'b [u8]>,
 ) -> ComponentSet {
-    if present.intersection(RULED).is_empty() { ComponentSet::EMPTY } else { judged(present, addresses, bytes_of) }
+    if present.intersection(RULED).is_empty() { ComponentSet::EMPTY } else { judged(present, widths, bytes_of) }
 }
 
 fn judged<'b>(
     present: ComponentSet,
-    addresses: LinearAddresses,
+    widths: RegisterWidths,
     bytes_of: impl Fn(Component) -> Option<&'b [u8]>,
 ) -> ComponentSet {
     let is_unlawful = |rule: &&Rule| {
         present.contains(rule.component)
-            && bytes_of(rule.component).is_some_and(|bytes| !(rule.is_lawful)(bytes, addresses))
+            && bytes_of(rule.component).is_some_and(|bytes| !(rule.is_lawful)(bytes, widths))
     };
     RULES.iter().filter(is_unlawful).map(|rule| rule.component).collect()
 }
@@ -97,14 +147,19 @@ fn word(bytes: &[u8], index: usize) -> Option<u64> {
     bytes.as_chunks().0.get(index).copied().map(u64::from_le_bytes)
 }
 
-/// Bits 6 to 9 are reserved, suppressed tracking excludes waiting for ENDBRANCH, and the bitmap lies at an address.
-fn is_cet_control(cet: u64, addresses: LinearAddresses) -> bool {
-    cet & 0x3C0 == 0 && cet & 0xC00 != 0xC00 && addresses.has_canonical(cet)
+/// Bits of parts that are not there are reserved, as are bits 6 to 9; suppressed tracking excludes waiting for ENDBRANCH, and
+/// the bitmap lies at an address.
+fn is_cet_control(cet: u64, widths: RegisterWidths) -> bool {
+    widths.cet.allows(cet) && cet & 0xC00 != 0xC00 && widths.addresses.has_canonical(cet)
 }
 
-/// Shadow stack pointers are addresses of 4-byte words.
-fn are_stacks(bytes: &[u8], mut words: core::ops::Range<usize>, addresses: LinearAddresses) -> bool {
-    words.all(|index| word(bytes, index).is_some_and(|stack| stack & 3 == 0 && addresses.has_canonical(stack)))
+/// Shadow stack pointers are addresses of 4-byte words; without shadow stacks there is nothing that could set them.
+fn are_stacks(bytes: &[u8], mut words: core::ops::Range<usize>, widths: RegisterWidths) -> bool {
+    let is_stack = |stack| {
+        let is_pointer = stack & 3 == 0 && widths.addresses.has_canonical(stack);
+        stack == 0 || is_pointer && widths.cet.has_shadow_stacks()
+    };
+    words.all(|index| word(bytes, index).is_some_and(is_stack))
 }
 
 /// Palette 1 has eight tiles of at most 16 rows of 64 bytes; without a palette all is zero.
@@ -143,7 +198,12 @@ mod tests {
     /// Whether the words are lawful contents of a component.
     fn is_lawful(component: Component, words: &[u64], addresses: LinearAddresses) -> bool {
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-        unlawful(component.into(), addresses, |_| Some(&bytes)).is_empty()
+        unlawful(component.into(), with(addresses), |_| Some(&bytes)).is_empty()
+    }
+
+    /// A CPU with all of CET.
+    fn with(addresses: LinearAddresses) -> RegisterWidths {
+        RegisterWidths { addresses, cet: CetControls::ALL }
     }
 
     #[test]
@@ -165,6 +225,34 @@ mod tests {
         assert!(is_lawful(Component::CET_S, &[8, 16, 24], Bits48));
         assert!(!is_lawful(Component::CET_S, &[8, 16, 25], Bits48));
         assert!(!is_lawful(Component::CET_S, &[8, 16], Bits48), "too short");
+    }
+
+    #[test]
+    fn every_bit_of_u_cet_needs_its_part_of_cet() {
+        let [neither, stacks, tracking, both] = [[0, 0], [1 << 7, 0], [0, 1 << 20], [1 << 7, 1 << 20]]
+            .map(|[ecx, edx]| CetControls::from_leaf_7([0, 0, ecx, edx]));
+        assert_eq!(both, CetControls::ALL);
+        for bit in 0..64 {
+            let value = 1 << bit;
+            let (is_stacks, is_tracking) = (bit < 2, (2..6).contains(&bit) || bit >= 10);
+            assert_eq!(stacks.allows(value), is_stacks, "bit {bit}");
+            assert_eq!(tracking.allows(value), is_tracking, "bit {bit}");
+            assert_eq!(both.allows(value), is_stacks || is_tracking, "bit {bit}");
+            assert!(!neither.allows(value), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn shadow_stack_pointers_need_shadow_stacks() {
+        let lawful = |component: Component, words: &[u64], ecx, edx| {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let widths = RegisterWidths { addresses: Bits48, cet: CetControls::from_leaf_7([0, 0, ecx, edx]) };
+            unlawful(component.into(), widths, |_| Some(&bytes)).is_empty()
+        };
+        assert!(lawful(Component::CET_U, &[1, 8], 1 << 7, 0) && !lawful(Component::CET_U, &[4, 8], 1 << 7, 0));
+        assert!(lawful(Component::CET_U, &[4, 0], 0, 1 << 20) && !lawful(Component::CET_U, &[4, 8], 0, 1 << 20));
+        assert!(lawful(Component::CET_S, &[0, 0, 8], 1 << 7, 0) && !lawful(Component::CET_S, &[0, 0, 8], 0, 1 << 20));
+        assert!(lawful(Component::CET_U, &[0, 0], 0, 0) && lawful(Component::CET_S, &[0, 0, 0], 0, 0));
     }
 
     #[test]
@@ -193,7 +281,7 @@ mod tests {
 
     #[test]
     fn components_without_a_rule_hold_anything() {
-        assert!(unlawful(ComponentSet::ALL.minus(RULED), Bits48, |_| Some(&[0xFF; 64])).is_empty());
-        assert_eq!(unlawful(ComponentSet::ALL, Bits48, |_| Some(&[0xFF; 64])).bits(), 0x2_1C10);
+        assert!(unlawful(ComponentSet::ALL.minus(RULED), with(Bits48), |_| Some(&[0xFF; 64])).is_empty());
+        assert_eq!(unlawful(ComponentSet::ALL, with(Bits48), |_| Some(&[0xFF; 64])).bits(), 0x2_1C10);
     }
 }

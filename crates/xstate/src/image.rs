@@ -121,6 +121,12 @@ impl<'a> Image<'a> {
         self.bytes
     }
 
+    /// Returns what has a place, x87 and SSE included.
+    #[inline]
+    pub(crate) const fn places(&self) -> ComponentSet {
+        self.places
+    }
+
     /// Iterates over the extended components that have a place, with first byte and size.
     #[inline]
     pub(crate) fn extended(&self) -> Places<'a> {

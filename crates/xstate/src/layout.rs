@@ -4,6 +4,7 @@ use core::fmt;
 use core::ops::Range;
 
 use crate::size::{Places, size_bytes};
+use crate::twins::Twins;
 use crate::{Component, ComponentSet, Geometry};
 
 /// Size of the legacy region, the FXSAVE format (SDM vol. 1, 13.4.1).
@@ -82,7 +83,7 @@ pub enum LayoutError {
 /// assert_eq!(compacted.size_bytes(), 896 + 64 + 8192);
 /// # Ok::<(), selfsame_xstate::LayoutError>(())
 /// ```
-#[derive(Clone, Copy, Eq, PartialEq)]
+#[derive(Clone, Copy)]
 pub struct Layout<'g> {
     format: Format,
     components: ComponentSet,
@@ -92,6 +93,17 @@ pub struct Layout<'g> {
     is_ascending: bool,
     /// By component number; zero where the component has no place.
     offsets_bytes: [u32; 63],
+    /// For what is written into the layout; those made to tell places do without.
+    twins: Option<Twins>,
+}
+
+impl Eq for Layout<'_> {}
+
+/// All else follows from these three.
+impl PartialEq for Layout<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.format, self.components, self.geometry) == (other.format, other.components, other.geometry)
+    }
 }
 
 impl<'g> Layout<'g> {
@@ -107,7 +119,8 @@ impl<'g> Layout<'g> {
             Format::Compacted => set,
         };
         let size_bytes = size_bytes(format, components, |component| geometry.row(component).copied())?;
-        Ok(Self::sized(format, components, geometry, size_bytes))
+        let layout = Self::sized(format, components, geometry, size_bytes);
+        Ok(Self { twins: Twins::new(components, set, geometry), ..layout })
     }
 
     /// Lays out a set whose size is known.
@@ -126,13 +139,19 @@ impl<'g> Layout<'g> {
             is_ascending &= start >= end;
             end = start.saturating_add(size_bytes);
         }
-        Self { format, components, geometry, size_bytes, is_ascending, offsets_bytes }
+        Self { format, components, geometry, size_bytes, is_ascending, offsets_bytes, twins: None }
     }
 
     /// Tells whether no component can lie over another one or over the header.
     #[inline]
     pub(crate) const fn is_ascending(&self) -> bool {
         self.is_ascending
+    }
+
+    /// Returns the places of components in both formats, if the layout has looked for them.
+    #[inline]
+    pub(crate) const fn twins(&self) -> Option<&Twins> {
+        self.twins.as_ref()
     }
 
     /// Returns the format.

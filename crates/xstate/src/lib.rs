@@ -75,6 +75,7 @@ mod mxcsr;
 mod reader;
 mod set;
 mod size;
+mod twins;
 mod write;
 mod x87;
 mod xcr0;
@@ -94,7 +95,7 @@ mod xsetbv;
 mod xss;
 
 pub use component::{COMPONENTS, Class, Component, ComponentRow, Offsets};
-pub use contents::LinearAddresses;
+pub use contents::{CetControls, LinearAddresses};
 pub use defect::Defect;
 pub use geometry::{Geometry, Row};
 pub use hardware_fault::{Fault, Restore, RestoreInstruction, hardware_fault};

@@ -1,7 +1,10 @@
 //! Reading images: strictly, or mended with everything that was wrong named.
 
-use crate::contents::{LinearAddresses, unlawful};
-use crate::{ComponentSet, Format, Geometry, Header, Image, ImageFault, LEGACY_BYTES, MxcsrMask, size_bytes};
+use crate::contents::{CetControls, LinearAddresses, RegisterWidths, unlawful};
+use crate::{
+    ComponentSet, Format, Geometry, HEADER_BYTES, Header, Image, ImageFault, LEGACY_BYTES, Layout, MxcsrMask,
+    size_bytes,
+};
 
 /// What images are read against: where the CPU that wrote them keeps components, and what they may hold.
 ///
@@ -42,15 +45,16 @@ pub struct Reader<'g> {
     xcr0: ComponentSet,
     xss: ComponentSet,
     mxcsr_mask: MxcsrMask,
-    addresses: LinearAddresses,
-    /// The sizes of all that an image may hold, which most images are at least as long as; `None` without a layout.
+    widths: RegisterWidths,
+    /// The size of all that a standard image may hold, which most images are at least as long as; `None` without a layout.
     whole_standard_bytes: Option<usize>,
-    whole_compacted_bytes: Option<usize>,
+    /// All that a compacted image may hold, which most have a place for.
+    whole_compacted: Option<Layout<'g>>,
 }
 
 impl<'g> Reader<'g> {
     /// Reads images of a CPU with this geometry, which may hold the components of `allowed`, on behalf of a CPU with the common
-    /// bits of MXCSR and 48-bit addresses.
+    /// bits of MXCSR, 48-bit addresses and all of CET.
     ///
     /// `allowed` is what a guest may have in XCR0 and IA32_XSS together: the geometry tells which belongs to which. It is a
     /// set and no value of the registers, because areas hold what no XCR0 can have: AMX's configuration without its data.
@@ -61,18 +65,17 @@ impl<'g> Reader<'g> {
     pub fn new(geometry: &'g Geometry, allowed: ComponentSet) -> Self {
         let xss = geometry.supervisor_of(allowed);
         let xcr0 = allowed.minus(xss);
-        let whole = |format, set: ComponentSet| {
-            let row = |component| geometry.row(component).copied();
-            usize::try_from(size_bytes(format, set.union(ComponentSet::LEGACY), row).ok()?).ok()
-        };
+        let row = |component| geometry.row(component).copied();
+        let whole_standard_bytes = size_bytes(Format::Standard, xcr0.union(ComponentSet::LEGACY), row);
+        let whole = xcr0.union(xss).union(ComponentSet::LEGACY);
         Self {
             geometry,
             xcr0,
             xss,
             mxcsr_mask: MxcsrMask::COMMON,
-            addresses: LinearAddresses::Bits48,
-            whole_standard_bytes: whole(Format::Standard, xcr0),
-            whole_compacted_bytes: whole(Format::Compacted, xcr0.union(xss)),
+            widths: RegisterWidths { addresses: LinearAddresses::Bits48, cet: CetControls::ALL },
+            whole_standard_bytes: whole_standard_bytes.ok().and_then(|bytes| usize::try_from(bytes).ok()),
+            whole_compacted: Layout::new(Format::Compacted, whole, geometry).ok(),
         }
     }
 
@@ -85,7 +88,13 @@ impl<'g> Reader<'g> {
     /// Reads on behalf of a CPU with linear addresses of this width.
     #[must_use]
     pub const fn with_addresses(self, addresses: LinearAddresses) -> Self {
-        Self { addresses, ..self }
+        Self { widths: RegisterWidths { addresses, ..self.widths }, ..self }
+    }
+
+    /// Reads on behalf of a CPU, mostly that which a guest sees, with these parts of CET.
+    #[must_use]
+    pub const fn with_cet(self, cet: CetControls) -> Self {
+        Self { widths: RegisterWidths { cet, ..self.widths }, ..self }
     }
 
     /// Reads an image strictly. Bytes behind it are left alone: an area may be larger than what is in it.
@@ -93,11 +102,14 @@ impl<'g> Reader<'g> {
     /// # Errors
     ///
     /// The first of [`Reader::faults`].
+    // An image that is returned goes through memory in words and is moved in larger pieces: the second waits for the first, as
+    // long as the whole reading takes.
+    #[inline(always)]
     pub fn read<'a>(&self, bytes: &'a [u8]) -> Result<Image<'a>, ImageFault>
     where
         'g: 'a,
     {
-        let header = header_of(bytes)?;
+        let header = Header::from_bytes(header_of(bytes)?);
         header.check(self.xcr0, self.xss)?;
         let image = self.place(bytes, header, header.present())?;
         if !self.mxcsr_mask.allows(image.mxcsr()) {
@@ -110,7 +122,7 @@ impl<'g> Reader<'g> {
     /// Names everything that is wrong with an image, by the strict reading.
     pub fn faults(&self, bytes: &[u8]) -> impl Iterator<Item = ImageFault> + use<> {
         let (header, no_header) = match header_of(bytes) {
-            Ok(header) => (header, None),
+            Ok(header) => (Header::from_bytes(header), None),
             Err(fault) => (Header::default(), Some(fault)),
         };
         // Without a header there is no image, and that is all that can be said.
@@ -138,7 +150,7 @@ impl<'g> Reader<'g> {
     ///
     /// The first of [`Reader::faults`] that cannot be mended: too few bytes, or a component without a place.
     pub fn sanitise<'a>(&'a self, bytes: &'a [u8]) -> Result<Sanitised<'a>, ImageFault> {
-        let header = header_of(bytes)?;
+        let header = Header::from_bytes(header_of(bytes)?);
         let image = self.place(bytes, header, self.allowed(&header))?;
         let lawful = image.present().minus(self.unlawful(&image));
         let image = image.restricted(lawful, self.mxcsr_mask);
@@ -168,42 +180,44 @@ impl<'g> Reader<'g> {
         let format = header.format();
         let (places, whole_bytes) = match format {
             // What is taken is a subset of XCR0.
-            Format::Standard => (present, self.whole_standard_bytes),
+            Format::Standard => (present.union(ComponentSet::LEGACY), self.whole_standard_bytes),
             Format::Compacted => {
-                let is_whole = header.places() == self.xcr0.union(self.xss);
-                (header.places(), self.whole_compacted_bytes.filter(|_| is_whole))
+                let places = header.places().union(ComponentSet::LEGACY);
+                (places, self.whole_compacted(places).map(|layout| layout.size_bytes() as usize))
             }
         };
-        let places = places.union(ComponentSet::LEGACY);
         // Where all that might be there fits, what is there need not be added up.
-        match whole_bytes.and_then(|whole| bytes.get(..whole)) {
-            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
-            None => self.place_by_size(bytes, format, places, present),
-        }
+        let bytes = match whole_bytes.and_then(|whole| bytes.get(..whole)) {
+            Some(bytes) => bytes,
+            None => self.taken_by_size(bytes, format, places)?,
+        };
+        Ok(Image::new(bytes, self.geometry, format, places, present))
     }
 
-    /// Finds the components of an image that may be shorter than all that might be there.
-    fn place_by_size<'a>(
-        &self,
-        bytes: &'a [u8],
-        format: Format,
-        places: ComponentSet,
-        present: ComponentSet,
-    ) -> Result<Image<'a>, ImageFault>
-    where
-        'g: 'a,
-    {
+    /// Returns the bytes of an image that may be shorter than all that might be there.
+    #[cold]
+    fn taken_by_size<'a>(&self, bytes: &'a [u8], format: Format, places: ComponentSet) -> Result<&'a [u8], ImageFault> {
         let needed_bytes = size_bytes(format, places, |component| self.geometry.row(component).copied())?;
-        let len_bytes = bytes.len();
-        match usize::try_from(needed_bytes).ok().and_then(|needed| bytes.get(..needed)) {
-            Some(bytes) => Ok(Image::new(bytes, self.geometry, format, places, present)),
-            None => Err(ImageFault::TooShort { len_bytes, needed_bytes }),
-        }
+        let taken = usize::try_from(needed_bytes).ok().and_then(|needed| bytes.get(..needed));
+        taken.ok_or(ImageFault::TooShort { len_bytes: bytes.len(), needed_bytes })
+    }
+
+    /// Returns the layout of compacted images with these places, x87 and SSE included, if it is that of all they may have.
+    #[inline]
+    fn whole_compacted(&self, places: ComponentSet) -> Option<&Layout<'g>> {
+        self.whole_compacted.as_ref().filter(|layout| layout.components() == places)
     }
 
     #[inline]
     fn unlawful(&self, image: &Image<'_>) -> ComponentSet {
-        unlawful(image.present(), self.addresses, |component| image.component(component))
+        let whole = self.whole_compacted(image.places()).filter(|_| image.format() == Format::Compacted);
+        unlawful(image.present(), self.widths, |component| match whole {
+            Some(layout) => {
+                let range = layout.range_bytes(component)?;
+                image.bytes().get(range.start as usize..range.end as usize)
+            }
+            None => image.component(component),
+        })
     }
 
     #[cold]
@@ -234,7 +248,7 @@ impl<'a> Sanitised<'a> {
 }
 
 #[inline]
-fn header_of(bytes: &[u8]) -> Result<Header, ImageFault> {
+fn header_of(bytes: &[u8]) -> Result<&[u8; HEADER_BYTES as usize], ImageFault> {
     let header = bytes.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
-    header.map(Header::from_bytes).ok_or(ImageFault::NoHeader { len_bytes: bytes.len() })
+    header.ok_or(ImageFault::NoHeader { len_bytes: bytes.len() })
 }

@@ -1,7 +1,8 @@
 //! Writing images: from any format and geometry to any other, in one canonical form.
 
 use crate::image::MXCSR_START;
-use crate::initial::{PARTLY_USED, is_initial, is_zero, used_bytes};
+use crate::initial::{is_initial, used_bytes};
+use crate::twins::Piece;
 use crate::x87::{self, X87_BYTES};
 use crate::{
     Component, ComponentSet, EXTENDED_START_BYTES, Geometry, Header, Image, LEGACY_BYTES, Layout, MXCSR_INITIAL,
@@ -55,7 +56,8 @@ impl Image<'_> {
     pub fn in_use(&self) -> ComponentSet {
         let (mut in_use, _, _) = self.legacy_in_use();
         for (component, start, size_bytes) in self.extended() {
-            if self.present().contains(component) && !self.is_initial(component, start, size_bytes) {
+            let used_bytes = used_bytes(component, size_bytes);
+            if self.present().contains(component) && !self.is_initial(component, start, used_bytes) {
                 in_use.insert(component);
             }
         }
@@ -165,37 +167,61 @@ impl Image<'_> {
         if layout.is_ascending() { Ok(()) } else { check_overlaps(layout, in_use) }
     }
 
-    /// Copies the extended components that are in use, in as few runs as they lie in on both sides, clears the rest, and
-    /// returns what was in use.
+    /// Copies the extended components that are in use, clears the rest, and returns what was in use.
     #[inline]
     fn write_extended(&self, layout: &Layout<'_>, out: &mut [u8]) -> ComponentSet {
+        let is_known = core::ptr::eq(self.geometry(), layout.geometry());
+        let twins = layout.twins().filter(|_| is_known);
+        if let Some(pieces) = twins.and_then(|twins| twins.pieces(self.format(), self.places(), layout.format())) {
+            return self.write_pieces(pieces, out);
+        }
+        self.write_unknown(layout, out)
+    }
+
+    /// As [`Image::write_extended`], where the layout does not know the image's places.
+    #[cold]
+    #[inline(never)]
+    fn write_unknown(&self, layout: &Layout<'_>, out: &mut [u8]) -> ComponentSet {
+        let pieces = self.extended().filter_map(|(component, from, size_bytes)| {
+            let used_bytes = used_bytes(component, size_bytes);
+            // What is in use has a place: it was seen, or all that is present has one.
+            Some(Piece { component, used_bytes, from, to: layout.offset_bytes(component)? })
+        });
+        self.write_pieces(pieces, out)
+    }
+
+    /// Copies the pieces that are in use, in as few runs as they lie in on both sides, clears the rest, and returns what was in
+    /// use.
+    #[inline]
+    fn write_pieces(&self, mut pieces: impl Iterator<Item = Piece>, out: &mut [u8]) -> ComponentSet {
         let mut in_use = ComponentSet::EMPTY;
         let mut writer = Writer { from: self.bytes(), out, end: EXTENDED_START_BYTES as usize };
-        let mut run = Run { from: 0, to: 0, len: 0 };
-        for (component, start, size_bytes) in self.extended() {
-            if !self.present().contains(component) || self.is_initial(component, start, size_bytes) {
-                continue;
+        let mut pending = Run::EMPTY;
+        loop {
+            let mut run = core::mem::replace(&mut pending, Run::EMPTY);
+            // Nothing is copied in here, so that the loop keeps its variables in registers.
+            for Piece { component, used_bytes, from, to } in pieces.by_ref() {
+                if !self.present().contains(component) || self.is_initial(component, from, used_bytes) {
+                    continue;
+                }
+                in_use.insert(component);
+                // The reserved bytes behind the used ones are a gap like any other.
+                let next = Run { from: from as usize, to: to as usize, len: used_bytes as usize };
+                if run.len == 0 {
+                    run = next;
+                } else if run.is_continued_by(&next) {
+                    run.len += next.len;
+                } else {
+                    pending = next;
+                    break;
+                }
             }
-            // It is there: it was seen, or all that is present has a place.
-            let Some(to) = layout.offset_bytes(component) else { continue };
-            in_use.insert(component);
-            let next = Run { from: start as usize, to: to as usize, len: size_bytes as usize };
-            if run.is_continued_by(&next) {
-                run.len += next.len;
-            } else {
-                writer.copy(&run);
-                run = next;
+            writer.copy(&run);
+            if pending.len == 0 {
+                break;
             }
         }
-        writer.copy(&run);
         writer.clear_up_to(writer.out.len());
-        for component in in_use.intersection(PARTLY_USED) {
-            let Some(place) = layout.range_bytes(component) else { continue };
-            let start = place.start + used_bytes(component, place.end - place.start);
-            if let Some(reserved) = writer.out.get_mut(start as usize..place.end as usize) {
-                reserved.fill(0);
-            }
-        }
         in_use
     }
 
@@ -226,7 +252,7 @@ impl Image<'_> {
         let (has_x87, has_sse) = (self.present().contains(Component::X87), self.present().contains(Component::SSE));
         let x87 = self.bytes().first_chunk().filter(|x87| has_x87 && !x87::is_initial(x87));
         let xmm = self.bytes().get(X87_BYTES..).and_then(|rest| rest.first_chunk());
-        let xmm = xmm.filter(|xmm: &&[u8; XMM_BYTES]| has_sse && !is_zero(*xmm));
+        let xmm = xmm.filter(|xmm: &&[u8; XMM_BYTES]| has_sse && !is_initial(Component::SSE, *xmm));
         let mut in_use = ComponentSet::EMPTY;
         if x87.is_some() {
             in_use.insert(Component::X87);
@@ -238,9 +264,8 @@ impl Image<'_> {
     }
 
     #[inline]
-    fn is_initial(&self, component: Component, start: u32, size_bytes: u32) -> bool {
-        let len = used_bytes(component, size_bytes) as usize;
-        let bytes = self.bytes().get(start as usize..).and_then(|rest| rest.get(..len));
+    fn is_initial(&self, component: Component, start: u32, used_bytes: u32) -> bool {
+        let bytes = self.bytes().get(start as usize..).and_then(|rest| rest.get(..used_bytes as usize));
         bytes.is_none_or(|bytes| is_initial(component, bytes))
     }
 }
@@ -253,6 +278,8 @@ struct Run {
 }
 
 impl Run {
+    const EMPTY: Self = Self { from: 0, to: 0, len: 0 };
+
     fn is_continued_by(&self, next: &Self) -> bool {
         self.from + self.len == next.from && self.to + self.len == next.to
     }

@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use selfsame_xstate::{
-    Component, ComponentSet, Fault, Format, Header, HeaderFault, ImageFault, Layout, LayoutError, LinearAddresses,
-    MXCSR_INITIAL, MxcsrMask, Reader, Restore, hardware_fault,
+    CetControls, Component, ComponentSet, Fault, Format, Header, HeaderFault, ImageFault, Layout, LayoutError,
+    LinearAddresses, MXCSR_INITIAL, MxcsrMask, Reader, Restore, hardware_fault,
 };
 
 mod images;
@@ -186,6 +186,33 @@ fn each_rule_for_images_has_a_name_of_its_own() {
     let no_row = ImageFault::Layout(LayoutError::NoRow { component: Component::OPMASK });
     let header = HeaderFault::PlaceNotEnabled { components };
     assert_eq!(faults(&image(0, places)), [header.into(), no_row]);
+}
+
+#[test]
+fn the_layout_of_an_image_is_that_of_its_places() {
+    let geometry = machines::milan();
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
+    let bytes = image(0x800, 1 << 63 | 0x807);
+    let layout = Layout::new(Format::Compacted, ComponentSet::from_bits(0x807), &geometry).unwrap();
+    assert_eq!(reader.read(&bytes).unwrap().layout(), layout);
+}
+
+#[test]
+fn bits_of_cet_belong_to_the_features_that_the_reader_is_told() {
+    let geometry = machines::milan();
+    let reader = Reader::new(&geometry, AVX_PKRU | CET);
+    let mut bytes = image(0x800, 1 << 63 | 0x807);
+    // ENDBR_EN, of indirect branch tracking, which AMD CPUs do not have.
+    bytes[832] = 0b100;
+    assert!(reader.read(&bytes).is_ok());
+    let reader = reader.with_cet(CetControls::from_leaf_7([0, 0, 1 << 7, 0]));
+    let unlawful = ImageFault::Unlawful { components: Component::CET_U.into() };
+    assert_eq!(reader.read(&bytes).unwrap_err(), unlawful);
+    assert_eq!(reader.sanitise(&bytes).unwrap().image().present(), ComponentSet::EMPTY);
+    // SH_STK_EN and WR_SHSTK_EN.
+    bytes[832] = 0b11;
+    assert!(reader.read(&bytes).is_ok());
+    assert_eq!(reader.with_cet(CetControls::from_leaf_7([0; 4])).read(&bytes).unwrap_err(), unlawful);
 }
 
 #[test]

@@ -121,6 +121,28 @@ proptest! {
     }
 
     #[test]
+    fn a_layout_writes_the_same_whether_or_not_it_knows_the_places(
+        machine in 0usize..7, from in 0usize..2, to in 0usize..2, seed: u64,
+    ) {
+        let mut words = Words::new(seed);
+        let many: Vec<_> = (2..=24).map(|index| (index, 64, 576 + 64 * (24 - index), 2 * (index % 2))).collect();
+        let many = machines::machine(576 + 23 * 64, &many);
+        let geometry = geometries().get(machine).cloned().unwrap_or(many);
+        let set = words.subset(geometry.components()) | ComponentSet::LEGACY;
+        let held = words.subset(set);
+        let held = if words.once_in(2) { set } else { held | ComponentSet::LEGACY };
+        let bytes = random_image(&geometry, FORMATS[from], held, Style::Dirty, &mut words).unwrap();
+        let image = reader(&geometry).read(&bytes).unwrap();
+        let copy = geometry.clone();
+        let [known, unknown] = [&geometry, &copy].map(|geometry| {
+            let layout = Layout::new(FORMATS[to], set, geometry).unwrap();
+            let mut out = vec![0xA5; layout.size_bytes() as usize];
+            (image.write(&layout, &mut out), out)
+        });
+        prop_assert_eq!(known, unknown);
+    }
+
+    #[test]
     fn a_buffer_that_is_too_small_is_told_the_size_and_left_alone(seed: u64, short in 1usize..600) {
         let (geometry, mut words) = (machines::sapphire_rapids(), Words::new(seed));
         let bytes = random_image(&geometry, Format::Compacted, geometry.components(), Style::Dirty, &mut words).unwrap();

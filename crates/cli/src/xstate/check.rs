@@ -5,12 +5,13 @@ use std::path::Path;
 use selfsame_cpuid::Rule;
 use selfsame_formats::saved::{Saved, SavedState};
 use selfsame_xstate::{
-    AreaError, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal, Reader, WriteError,
+    AreaError, CetControls, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal, Reader,
+    WriteError,
 };
 use serde::Serialize;
 
 use super::convert::write;
-use super::image_file::{HostCpu, ImageFile};
+use super::image_file::{HostCpu, ImageFile, cet};
 use super::image_page::header_of;
 use super::readings::readings;
 use crate::Verdict;
@@ -48,6 +49,8 @@ struct Asked<'a> {
     file: &'a ImageFile,
     policy: &'a str,
     states: ComponentSet,
+    /// What of CET the guest may use: on every host that it may run on there is as much.
+    cet: CetControls,
     host: &'a HostCpu,
     configurations: Configurations<'a>,
 }
@@ -69,7 +72,7 @@ pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> 
     };
     let states = leaves.xcr0() | leaves.xss() | ComponentSet::LEGACY;
     let configurations = host.configurations()?;
-    let asked = Asked { file: &file, policy: &stored.name, states, host: &host, configurations };
+    let asked = Asked { file: &file, policy: &stored.name, states, cet: cet(leaves), host: &host, configurations };
     let mut answers = Vec::new();
     for state in &saved.states {
         answers.push(answer(&asked, &saved, state, arguments)?);
@@ -137,7 +140,10 @@ fn moved(state: &SavedState<'_>, saver: &HostCpu, host: &HostCpu) -> Option<Comp
 /// What the guest may have, in the places of the CPU that saved it, on behalf of the host's.
 fn reader<'g>(asked: &Asked<'_>, saver: &'g HostCpu) -> Reader<'g> {
     let host = asked.host;
-    Reader::new(&saver.geometry, asked.states).with_mxcsr_mask(host.mxcsr_mask).with_addresses(host.addresses)
+    Reader::new(&saver.geometry, asked.states)
+        .with_mxcsr_mask(host.mxcsr_mask)
+        .with_addresses(host.addresses)
+        .with_cet(asked.cet)
 }
 
 /// A refusal in the words of the library.

@@ -22,10 +22,12 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let host = host.as_ref().unwrap_or(&saver.cpu);
     let configurations = host.configurations()?;
 
-    // MXCSR and addresses have to be lawful where the image is going.
+    // MXCSR, addresses and CET have to be lawful where the image is going.
     let allowed = saver.cpu.geometry.components() | ComponentSet::LEGACY;
-    let reader =
-        Reader::new(&saver.cpu.geometry, allowed).with_mxcsr_mask(host.mxcsr_mask).with_addresses(host.addresses);
+    let reader = Reader::new(&saver.cpu.geometry, allowed)
+        .with_mxcsr_mask(host.mxcsr_mask)
+        .with_addresses(host.addresses)
+        .with_cet(host.cet);
     let refused = |reasons: Vec<String>| {
         complain(&format!("{}: refused: {}", shown(file.path()), reasons.join("; ")));
         Ok(Verdict::Refused)

@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use selfsame_cpuid::Leaves;
+use selfsame_cpuid::{Leaves, Regs};
 use selfsame_formats::saved::{self, Saved, SavedState};
-use selfsame_xstate::{Configurations, Geometry, LinearAddresses, MxcsrMask};
+use selfsame_xstate::{CetControls, Configurations, Geometry, LinearAddresses, MxcsrMask};
 
 use crate::args::ImageArguments;
 use crate::document::{bytes_of, name_of};
@@ -82,10 +82,16 @@ impl ImageFile {
         let is_certain = matches!(origin.evidence, saved::Evidence::LayoutNote | saved::Evidence::Compacted);
         let evidence = origin.evidence.to_string();
         // What the file does not tell is not what an image is refused for: it was a CPU that saved it.
-        let (mxcsr_mask, addresses) = (MxcsrMask::AMD, LinearAddresses::Bits57);
-        let cpu = HostCpu { name: self.name(), geometry: origin.geometry, mxcsr_mask, addresses };
+        let (mxcsr_mask, addresses, cet) = (MxcsrMask::AMD, LinearAddresses::Bits57, CetControls::ALL);
+        let cpu = HostCpu { name: self.name(), geometry: origin.geometry, mxcsr_mask, addresses, cet };
         Ok(Saver { cpu, evidence, is_certain })
     }
+}
+
+/// The parts of CET that a CPU with these leaves has.
+pub(super) fn cet(leaves: &Leaves) -> CetControls {
+    let Regs { eax, ebx, ecx, edx } = leaves.get(7, 0);
+    CetControls::from_leaf_7([eax, ebx, ecx, edx])
 }
 
 /// The numbers of all states, the first of many.
@@ -113,6 +119,7 @@ pub(super) struct HostCpu {
     pub(super) geometry: Geometry,
     pub(super) mxcsr_mask: MxcsrMask,
     pub(super) addresses: LinearAddresses,
+    pub(super) cet: CetControls,
 }
 
 impl HostCpu {
@@ -127,7 +134,7 @@ impl HostCpu {
         let linear_bits = leaves.get(0x8000_0008, 0).eax >> 8 & 0xFF;
         let addresses = if linear_bits == 57 { LinearAddresses::Bits57 } else { LinearAddresses::Bits48 };
         let geometry = leaves.geometry().usable(offsets(leaves));
-        Self { name: name.to_owned(), geometry, mxcsr_mask, addresses }
+        Self { name: name.to_owned(), geometry, mxcsr_mask, addresses, cet: cet(leaves) }
     }
 
     /// What a hypervisor keeps there.

@@ -98,7 +98,10 @@ impl Shown<'_> {
     fn reader(&self) -> Reader<'_> {
         let cpu = &self.saver.cpu;
         let components = cpu.geometry.components() | ComponentSet::LEGACY;
-        Reader::new(&cpu.geometry, components).with_mxcsr_mask(cpu.mxcsr_mask).with_addresses(cpu.addresses)
+        Reader::new(&cpu.geometry, components)
+            .with_mxcsr_mask(cpu.mxcsr_mask)
+            .with_addresses(cpu.addresses)
+            .with_cet(cpu.cet)
     }
 
     fn readings(&self) -> Vec<Reading> {
