@@ -6,7 +6,7 @@
 //!
 //! A line means what it means under KVM, which changes every named model (QEMU target/i386/kvm/kvm-cpu.c).
 
-use selfsame_cpuid::{Place, Signature, Vendor, feature};
+use selfsame_cpuid::{Place, Signature};
 
 use crate::by_name::{Identity, NamedCpu, note_unknown};
 use crate::detect::Format;
@@ -16,7 +16,7 @@ use crate::findings::Findings;
 use crate::models::{Model, Models};
 use crate::qmp::is_knob_name;
 use crate::scan;
-use crate::spelling::{Meaning, Spelling, meaning};
+use crate::spelling::{Spelling, qemu_feature};
 
 /// What an accelerator adds to every named model: KVM x2APIC; and the bit by which a guest knows that it is one.
 pub(crate) const ACCELERATOR_ON: [&str; 2] = ["hypervisor", "x2apic"];
@@ -33,7 +33,7 @@ const HOSTS_OWN: [&str; 2] = ["host", "max"];
 
 /// Whether a line has a `-cpu` with an argument.
 pub(crate) fn is_row(text: &[u8]) -> bool {
-    std::str::from_utf8(text).is_ok_and(|text| argument(text).is_some())
+    std::str::from_utf8(text).is_ok_and(|text| argument(&words(text)).is_some())
 }
 
 /// Reads a file of the format.
@@ -43,9 +43,10 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Dump, ReadError> {
     for line in scan::lines(&joined(bytes)) {
         let text =
             std::str::from_utf8(line.text).map_err(|_| ReadError::Line { line: line.number, reason: "not UTF-8" })?;
-        if let Some(argument) = argument(text).or_else(|| bare(text)) {
+        let words = words(text);
+        if let Some(argument) = argument(&words).or_else(|| bare(&words)) {
             count += 1;
-            found = found.or(Some((line.number, argument)));
+            found = found.or_else(|| Some((line.number, argument.to_owned())));
         }
     }
     let (line, argument) = found.ok_or(ReadError::UnknownFormat)?;
@@ -76,17 +77,16 @@ fn joined(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// The argument of the first `-cpu` of a command line.
-fn argument(text: &str) -> Option<String> {
-    let mut words = words(text).into_iter();
-    words.find(|word| matches!(&**word, "-cpu" | "--cpu"))?;
+fn argument(words: &[String]) -> Option<&str> {
+    let mut words = words.iter().map(String::as_str);
+    words.find(|word| matches!(*word, "-cpu" | "--cpu"))?;
     words.next().filter(|word| !word.is_empty() && !word.starts_with('-'))
 }
 
 /// A line that is nothing but an argument.
-fn bare(text: &str) -> Option<String> {
-    let mut words = words(text).into_iter();
-    let word = words.next().filter(|word| !word.starts_with(['-', '#']))?;
-    words.next().is_none().then_some(word)
+fn bare(words: &[String]) -> Option<&str> {
+    let [word] = words else { return None };
+    (!word.starts_with(['-', '#'])).then_some(word)
 }
 
 /// Splits a line as a shell does: at blanks that stand in no quotes.
@@ -132,7 +132,7 @@ impl Line {
             }
             let off = ACCELERATOR_OFF.iter().filter(|name| **name != "vme").map(|name| (name, false));
             let on = ACCELERATOR_ON.iter().chain(&KVM_ON).map(|name| (name, true));
-            for (place, is_on) in off.chain(on).filter_map(|(name, is_on)| Some((feature(name)?.place, is_on))) {
+            for (place, is_on) in off.chain(on).filter_map(|(name, is_on)| Some((qemu_feature(name)?.place, is_on))) {
                 cpu.put(place, is_on);
             }
         }
@@ -207,7 +207,7 @@ fn identity(model: Option<&Model>, parts: &[&str], line: usize, findings: &mut F
     let said = |key: &str| {
         // The last one counts.
         let mut pairs = parts.iter().filter_map(|part| part.split_once('='));
-        pairs.rfind(|(name, _)| name.replace('_', "-") == key).map(|(_, value)| value)
+        pairs.rfind(|(name, _)| is_spelled(name, key)).map(|(_, value)| value)
     };
     let mut number_of = |key: &str| {
         let text = said(key)?;
@@ -243,11 +243,13 @@ fn identity(model: Option<&Model>, parts: &[&str], line: usize, findings: &mut F
     }
 }
 
+/// Whether a name is `key`, which has dashes, with dashes or underscores.
+fn is_spelled(name: &str, key: &str) -> bool {
+    name.len() == key.len() && name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte }).eq(key.bytes())
+}
+
 fn place(name: &str, models: &Models) -> Option<Place> {
-    match meaning(name, Spelling::Qemu, Vendor::Unknown) {
-        Some(Meaning::Feature(row)) => Some(row.place),
-        _ => models.feature(name),
-    }
+    qemu_feature(name).map(|row| row.place).or_else(|| models.feature(name))
 }
 
 /// A decimal number, or a hexadecimal one after `0x`.
@@ -268,7 +270,7 @@ fn shown(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selfsame_cpuid::Leaves;
+    use selfsame_cpuid::{Leaves, Vendor, feature};
 
     fn leaves(text: &str) -> Leaves {
         read(text.as_bytes(), Models::known()).unwrap().raw().leaves

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use selfsame_cpuid::{FEATURES, Feature, Relation, Vendor, feature};
 
-use crate::nearest_name::nearest_name;
+use crate::nearest_name::NearestNames;
 
 /// Whose names of features a file uses.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Hash)]
@@ -50,15 +50,11 @@ pub enum Meaning {
 pub fn meaning(name: &str, spelling: Spelling, vendor: Vendor) -> Option<Meaning> {
     match spelling {
         Spelling::Qemu => qemu_feature(name),
-        Spelling::Linux => {
-            if let Some((_, intel, amd)) = LINUX_BY_VENDOR.iter().find(|(known, ..)| *known == name) {
-                return feature(if vendor.is_amd_like() { amd } else { intel }).map(Meaning::Feature);
-            }
-            if let Some((_, what)) = LINUX_SOFTWARE.iter().find(|(known, _)| *known == name) {
-                return Some(Meaning::Software(what));
-            }
-            return LINUX.get(name).copied().map(Meaning::Feature);
-        }
+        Spelling::Linux => match LINUX.get(name)? {
+            Flag::OfRow(row) => Some(*row),
+            Flag::ByVendor { intel, amd } => Some(if vendor.is_amd_like() { *amd } else { *intel }),
+            Flag::OfSoftware(what) => return Some(Meaning::Software(what)),
+        },
         Spelling::Xen => XEN.get(&*name.to_ascii_lowercase().replace('_', "-")).copied(),
     }
     .map(Meaning::Feature)
@@ -66,17 +62,22 @@ pub fn meaning(name: &str, spelling: Spelling, vendor: Vendor) -> Option<Meaning
 
 /// The feature that QEMU or libvirt calls so; no name of theirs means another bit on another vendor's CPU.
 pub(crate) fn qemu_feature(name: &str) -> Option<&'static Feature> {
-    QEMU.get(name).copied().or_else(|| QEMU.get(&*name.replace('_', "-")).copied())
+    let dashed = || name.contains('_').then(|| name.replace('_', "-")).and_then(|name| QEMU.get(&*name));
+    QEMU.get(name).or_else(dashed).copied()
 }
 
 /// The nearest name of the same spelling, for a name that means nothing.
 pub fn suggestion(name: &str, spelling: Spelling) -> Option<String> {
-    let nearest = match spelling {
-        Spelling::Qemu => nearest_name(name, QEMU.keys().copied()),
-        Spelling::Linux => nearest_name(name, LINUX.keys().copied()),
-        Spelling::Xen => nearest_name(name, XEN.keys().map(String::as_str)),
+    static IN_QEMU: LazyLock<NearestNames> = LazyLock::new(|| NearestNames::of(QEMU.keys().copied()));
+    static IN_LINUX: LazyLock<NearestNames> =
+        LazyLock::new(|| NearestNames::of(own_rows(|row| row.linux).map(|(flag, _)| flag)));
+    static IN_XEN: LazyLock<NearestNames> = LazyLock::new(|| NearestNames::of(XEN.keys().map(String::as_str)));
+    let names = match spelling {
+        Spelling::Qemu => &IN_QEMU,
+        Spelling::Linux => &IN_LINUX,
+        Spelling::Xen => &IN_XEN,
     };
-    nearest.map(str::to_owned)
+    names.find(name).map(str::to_owned)
 }
 
 type Names<K> = LazyLock<HashMap<K, &'static Feature>>;
@@ -87,7 +88,21 @@ static QEMU: Names<&'static str> = LazyLock::new(|| {
     aliases.chain(FEATURES.iter().map(|row| (row.name, row))).collect()
 });
 
-static LINUX: Names<&'static str> = LazyLock::new(|| own_rows(|row| row.linux).collect());
+/// What a flag of Linux stands for.
+enum Flag {
+    OfRow(&'static Feature),
+    ByVendor { intel: &'static Feature, amd: &'static Feature },
+    OfSoftware(&'static str),
+}
+
+static LINUX: LazyLock<HashMap<&'static str, Flag>> = LazyLock::new(|| {
+    let of_rows = own_rows(|row| row.linux).map(|(flag, row)| (flag, Flag::OfRow(row)));
+    let of_software = LINUX_SOFTWARE.iter().map(|(flag, what)| (*flag, Flag::OfSoftware(what)));
+    let by_vendor = LINUX_BY_VENDOR
+        .iter()
+        .filter_map(|(flag, intel, amd)| Some((*flag, Flag::ByVendor { intel: feature(intel)?, amd: feature(amd)? })));
+    of_rows.chain(of_software).chain(by_vendor).collect()
+});
 
 static XEN: Names<String> = LazyLock::new(|| {
     own_rows(|row| row.xen).map(|(name, row)| (name.to_ascii_lowercase().replace('_', "-"), row)).collect()

@@ -10,13 +10,13 @@ mod intel;
 mod row;
 
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use selfsame_cpuid::{Featureset, Place, Signature, Vendor, WordSource};
 
 use row::ModelRow;
 
-use crate::nearest_name::nearest_name;
+use crate::nearest_name::NearestNames;
 use crate::spelling::qemu_feature;
 
 /// A named model of a CPU.
@@ -63,6 +63,8 @@ pub struct Models {
     features: BTreeMap<String, Place>,
     /// Short names of vendors, as `<vendor>` has them.
     vendors: BTreeMap<String, [u8; 12]>,
+    /// All names, once somebody has asked for the nearest to one that no model has.
+    nearest: OnceLock<NearestNames>,
 }
 
 impl Models {
@@ -93,12 +95,13 @@ impl Models {
 
     /// The name that is nearest to one that no model has.
     pub fn suggestion(&self, name: &str) -> Option<&str> {
-        nearest_name(name, self.by_name.keys().map(String::as_str))
+        self.nearest.get_or_init(|| NearestNames::of(self.by_name.keys().map(String::as_str))).find(name)
     }
 
     /// Adds the models of `other` whose names these do not have.
     #[must_use]
     pub fn beside(mut self, other: &Self) -> Self {
+        self.nearest.take();
         for (name, model) in other.iter() {
             if !self.by_name.contains_key(name) {
                 let at = self.models.len();
@@ -140,6 +143,7 @@ impl Models {
             self.by_name.insert(name.to_owned(), at);
         }
         self.models.push(model);
+        self.nearest.take();
     }
 
     fn add_row(&mut self, row: &ModelRow) {
