@@ -142,11 +142,11 @@ impl Leaves {
     pub fn features(&self) -> Featureset {
         let mut words = [0; WORDS];
         words.copy_from_slice(self.words());
-        for ((word, named), low) in words.iter_mut().zip(&table::NAMED).zip(&table::CONTROLS) {
+        for (word, named) in words.iter_mut().zip(&table::NAMED) {
             *word &= named;
-            if let Some(low) = low {
-                *word &= !self.words().get(*low as usize).copied().unwrap_or_default();
-            }
+        }
+        for low in table::CONTROL_LOWS {
+            words[low + 1] &= !self.words()[low];
         }
         Featureset::from_words(words)
     }

@@ -4,6 +4,8 @@
 //! first, in the order of their places, so that the loops of levelling and checking run over one short, dense array;
 //! slots that are only kept (cache, topology, brand, XSAVE geometry) follow.
 
+use core::ops::RangeInclusive;
+
 /// One leaf of the model.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct LeafRow {
@@ -286,7 +288,15 @@ pub(crate) static COMPARED: [(u32, Option<u32>); COMPARED_SLOTS] = {
 
 /// All (leaf, subleaf or `None`, slot) of the model, ascending by leaf and subleaf.
 pub(crate) fn slots() -> impl Iterator<Item = (u32, Option<u32>, usize)> {
-    ALL_SLOTS.iter().map(|&(leaf, subleaf, slot)| (leaf, subleaf, usize::from(slot)))
+    slots_in(0..=u32::MAX)
+}
+
+/// Those of some leaves.
+pub(crate) fn slots_in(leaves: RangeInclusive<u32>) -> impl DoubleEndedIterator<Item = (u32, Option<u32>, usize)> {
+    let begin = ALL_SLOTS.partition_point(|(leaf, _, _)| leaf < leaves.start());
+    let end = ALL_SLOTS.partition_point(|(leaf, _, _)| leaf <= leaves.end());
+    let slots = ALL_SLOTS.get(begin..end).unwrap_or_default();
+    slots.iter().map(|&(leaf, subleaf, slot)| (leaf, subleaf, usize::from(slot)))
 }
 
 static ALL_SLOTS: [(u32, Option<u32>, u16); SLOTS] = {

@@ -1,5 +1,7 @@
 //! What follows from the rest of a policy: leaf 0xD, gated leaves, copies, and the highest leaves.
 
+use core::ops::RangeInclusive;
+
 use selfsame_xstate::{Component, ComponentSet, Geometry};
 
 use crate::closure::states_of;
@@ -136,9 +138,8 @@ fn set_low_half(leaves: &mut Leaves, place: Place, must_be_one: bool) {
 }
 
 fn close_gates(leaves: &mut Leaves, set: &Featureset) {
-    for (leaf, _, slot) in model::slots() {
-        let is_shut = |gate: &Gate| (gate.first..=gate.last).contains(&leaf) && !set.contains(gate.feature);
-        if !leaves.slot(slot).is_zero() && LEAF_GATES.iter().any(is_shut) {
+    for gate in LEAF_GATES.iter().filter(|gate| !set.contains(gate.feature)) {
+        for (_, _, slot) in model::slots_in(gate.first..=gate.last) {
             leaves.set_slot(slot, Regs::ZERO);
         }
     }
@@ -285,9 +286,15 @@ fn settle_address_widths(leaves: &mut Leaves) {
     });
 }
 
+/// The last leaf of a range that is not zero.
+fn last_leaf(leaves: &Leaves, range: RangeInclusive<u32>) -> Option<u32> {
+    let mut used = model::slots_in(range).filter(|(_, _, slot)| !leaves.slot(*slot).is_zero());
+    used.next_back().map(|(leaf, _, _)| leaf)
+}
+
 /// The highest basic leaf that is needed: the last one that is not zero, and leaf 0xB for x2APIC ids.
 fn basic_max(leaves: &Leaves) -> u32 {
-    let last = leaves.rows().map(|(leaf, _, _)| leaf).filter(|leaf| (1..0x4000_0000).contains(leaf)).max();
+    let last = last_leaf(leaves, 1..=0x3fff_ffff);
     let needs_topology = leaves.is_set(leaf_01::X2APIC);
     last.unwrap_or(0).max(if needs_topology { 0xb } else { 0 }).max(1)
 }
@@ -300,8 +307,7 @@ fn rebuild_maxima(leaves: &mut Leaves, floor: Floor) {
     let basic = basic_max(leaves).max(floor.basic);
     leaves.change(0, 0, Register::Eax, |_| basic);
     for base in [0x8000_0000, 0xc000_0000] {
-        let range = base + 1..=base + 0xffff;
-        let last = leaves.rows().map(|(leaf, _, _)| leaf).filter(|leaf| range.contains(leaf)).max();
+        let last = last_leaf(leaves, base + 1..=base + 0xffff);
         let least = if base == 0x8000_0000 { floor.extended } else { 0 };
         leaves.change(base, 0, Register::Eax, |_| last.unwrap_or(0).max(least));
     }
@@ -330,17 +336,28 @@ fn clear_out_of_range(leaves: &mut Leaves) {
     }
 }
 
+/// The bits with a row that are the CPU's own: no machine's, no moment's, and not made of others.
+static OF_THE_CPU: [u32; WORDS] = {
+    let local = table::covered_by(Relation::Local);
+    let dynamic = table::covered_by(Relation::Dynamic);
+    let derived = table::covered_by(Relation::Derived);
+    let mut own = [0; WORDS];
+    let mut at = 0;
+    while at < WORDS {
+        own[at] = table::KNOWN[at] & !(local[at] | dynamic[at] | derived[at]);
+        at += 1;
+    }
+    own
+};
+
 /// Clears what a policy never holds: bits without a row, what belongs to one machine or one moment, topology, and what
 /// the hypervisor under which a dump was taken said about itself.
 pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
     clear_out_of_range(leaves);
-    const LOCAL: [u32; WORDS] = table::covered_by(Relation::Local);
-    const DYNAMIC: [u32; WORDS] = table::covered_by(Relation::Dynamic);
-    const DERIVED: [u32; WORDS] = table::covered_by(Relation::Derived);
     let signature = leaves.get(1, 0).eax & SIGNATURE;
     let vendor = leaves.get(0, 0);
-    for (at, word) in leaves.words_mut().iter_mut().enumerate() {
-        *word &= [&LOCAL, &DYNAMIC, &DERIVED].into_iter().fold(table::KNOWN[at], |kept, mask| kept & !mask[at]);
+    for (word, kept) in leaves.words_mut().iter_mut().zip(&OF_THE_CPU) {
+        *word &= kept;
     }
     let _ = leaves.set(0, 0, vendor);
     leaves.change(1, 0, Register::Eax, |_| signature);

@@ -20,16 +20,24 @@ pub(crate) static NAMED: [u32; WORDS] = {
 /// For the high half of each VMX control MSR, the word of its low half.
 pub(crate) static CONTROLS: [Option<u16>; WORDS] = {
     let mut words = [None; WORDS];
-    // Secondary, and the true forms of pin-based, primary, exit and entry controls (SDM vol. 3D, A.3 to A.5).
-    let msrs = [0x48b, 0x48d, 0x48e, 0x48f, 0x490];
     let mut i = 0;
-    while i < msrs.len() {
-        let low = Word::msr_low(msrs[i]).index();
-        words[low + 1] = Some(small(low));
+    while i < CONTROL_LOWS.len() {
+        words[CONTROL_LOWS[i] + 1] = Some(small(CONTROL_LOWS[i]));
         i += 1;
     }
     words
 };
+
+/// The low halves of the VMX control MSRs that the table has rows of; each is followed by its high half.
+///
+/// Secondary, and the true forms of pin-based, primary, exit and entry controls (SDM vol. 3D, A.3 to A.5).
+pub(crate) const CONTROL_LOWS: [usize; 5] = [
+    Word::msr_low(0x48b).index(),
+    Word::msr_low(0x48d).index(),
+    Word::msr_low(0x48e).index(),
+    Word::msr_low(0x48f).index(),
+    Word::msr_low(0x490).index(),
+];
 
 /// In the low halves of VMX control MSRs: controls that a row marks as 1 by default.
 pub(crate) static DEFAULT_ONE: [u32; WORDS] = {
