@@ -22,7 +22,7 @@ pub const TARGET: Target = Target {
         "bugs\t\t: ",
         "address sizes\t: 46 bits physical, 48 bits virtual\n",
     ],
-    max_len_bytes: 2048,
+    max_len_bytes: 1024,
 };
 
 /// Reads the bytes.

@@ -1,5 +1,7 @@
 //! Leaf 0xD, whatever it says.
 
+use std::fmt::Write as _;
+
 use selfsame_xstate::{Format, Geometry, Layout, Offsets};
 
 use crate::Target;
@@ -12,8 +14,10 @@ pub const TARGET: Target = Target { name: "geometry", run, seeds, words: &[], ma
 pub fn run(bytes: &[u8]) {
     let mut input = Bytes::new(bytes);
     let geometry = Geometry::read(|_| [input.u32(), input.u32(), input.u32(), input.u32()]);
+    let mut text = String::new();
     for defect in geometry.defects() {
-        assert!(!defect.to_string().is_empty());
+        text.clear();
+        assert!(write!(text, "{defect}").is_ok() && !text.is_empty());
     }
     for offsets in [Offsets::Intel, Offsets::Amd] {
         let usable = geometry.usable(offsets);

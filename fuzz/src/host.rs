@@ -10,31 +10,27 @@ use crate::{Target, seeds};
 /// The target.
 pub const TARGET: Target = Target { name: "host", run, seeds, words: &[], max_len_bytes: 512 };
 
-/// Reads a machine, a kind of guest, and leaves to put over the machine's: the policies are possible, and the host accepts
-/// its own default.
+/// Reads a machine, a kind of guest, who speaks for the machine (its hardware, a hypervisor, a VMM), and leaves to put over
+/// the machine's: the policies are possible, and the host accepts its own default.
 pub fn run(bytes: &[u8]) {
     static MACHINES: LazyLock<Vec<Leaves>> =
         LazyLock::new(|| seeds::machines().iter().map(|dump| dump.raw().leaves).collect());
     let mut input = Bytes::new(bytes);
-    let (machine, kind) = (usize::from(input.u8()), usize::from(input.u8()));
+    let (machine, view) = (usize::from(input.u8()), usize::from(input.u8()));
     let Some(mut raw) = MACHINES.get(machine % MACHINES.len()).cloned() else { return };
-    let kind = Kind::ALL[kind % Kind::ALL.len()];
+    let kind = Kind::ALL[view % Kind::ALL.len()];
+    let host = [Host::from_hardware, Host::from_offered, Host::from_vmm][view / Kind::ALL.len() % 3];
     while !input.is_empty() {
         let (leaf, subleaf) = place(input.u8());
         let registers = [input.u32(), input.u32(), input.u32(), input.u32()];
         // What no policy holds is not a host's.
         let _ = raw.set(leaf, subleaf, registers.into());
     }
-    let hosts = [
-        Host::from_hardware(&raw, kind, &Trims::NONE),
-        Host::from_offered(&raw, kind, &Trims::NONE),
-        Host::from_vmm(&raw, kind, &Trims::NONE),
-    ];
-    let [hardware, ..] = &hosts;
-    for policy in [hardware.default(), hardware.max()] {
+    let host = host(&raw, kind, &Trims::NONE);
+    for policy in [host.default(), host.max()] {
         policy.verify(|fault| panic!("{}: {fault}", fault.what()));
     }
-    assert!(Check::new(hardware.default(), hardware).is_accepted());
+    assert!(Check::new(host.default(), &host).is_accepted());
 }
 
 /// Leaf 0xD first of all, then the first basic and extended leaves.
@@ -53,5 +49,5 @@ fn seeds() -> Vec<Vec<u8>> {
     let row = |number: u8, registers: [u32; 4]| [&[number], registers.map(u32::to_le_bytes).as_flattened()].concat();
     let rows =
         [row(0, [0x2E7, 0x240, 0xA88, 0]), row(64, [0x806F8, 0, 0x7FFE_F3BF, 0xBFEB_FBFF]), row(128, [2, 0, 0, 0])];
-    (0..12).map(|machine| [&[machine, machine / 3], rows.concat().as_slice()].concat()).collect()
+    (0..12).map(|number| [&[number, number], rows.concat().as_slice()].concat()).collect()
 }

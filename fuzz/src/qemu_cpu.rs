@@ -31,7 +31,7 @@ pub const TARGET: Target = Target {
         "\"",
         "'",
     ],
-    max_len_bytes: 1024,
+    max_len_bytes: 512,
 };
 
 /// Reads the bytes.
