@@ -26,6 +26,7 @@ mod apt;
 mod bochs;
 mod bounded;
 mod claims;
+mod cpio;
 mod install;
 mod machine;
 mod packages;
@@ -37,7 +38,9 @@ mod serial;
 mod tiny;
 mod version;
 mod virsh;
+mod xen;
 
+use std::cell::OnceCell;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -50,6 +53,7 @@ pub(crate) use self::qemu::{Boot, Clock, Qemu, Start};
 pub(crate) use self::run_error::{Reason, RunError};
 pub(crate) use self::serial::Serial;
 pub(crate) use self::virsh::Virsh;
+pub(crate) use self::xen::Xen;
 
 use self::install::{InstallError, Installer};
 use self::packages::Set;
@@ -67,11 +71,14 @@ pub(crate) struct Emulators {
     qemu: Result<Qemu, Missing>,
 }
 
-/// Other projects' tools that say what a text of ours means to them, or why they are not there.
+/// Other projects' tools that say what a text of ours means to them, or why they are not there. Each is looked for, and
+/// set up, when it is first asked for.
 #[derive(Debug)]
 pub(crate) struct Tools {
-    qemu: Result<Qemu, Missing>,
-    virsh: Result<Virsh, Missing>,
+    place: Place,
+    qemu: OnceCell<Result<Qemu, Missing>>,
+    virsh: OnceCell<Result<Virsh, Missing>>,
+    xen: OnceCell<Result<Xen, Missing>>,
 }
 
 /// Why an emulator is not there, and what to do about it; to be shown as the reason for a skip.
@@ -134,23 +141,18 @@ impl Emulators {
 }
 
 impl Tools {
-    /// Looks for the tools on PATH and in the folder of the emulators, and sets up what is missing.
-    pub(crate) fn provide(workspace: &Workspace) -> Self {
-        let place = Place::of(workspace);
-        let mut installer = None;
-        let tools = Self { qemu: place.provide(&mut installer), virsh: place.provide(&mut installer) };
-        if let (Some(installer), Ok(_), Ok(_)) = (installer, &tools.qemu, &tools.virsh) {
-            installer.tidy();
-        }
-        tools
+    /// The folder of the emulators, in which nothing is looked for yet.
+    pub(crate) fn new(workspace: &Workspace) -> Self {
+        let (qemu, virsh, xen) = Default::default();
+        Self { place: Place::of(workspace), qemu, virsh, xen }
     }
 
-    /// QEMU, which expands a `-cpu`.
+    /// QEMU, which expands a `-cpu` and runs Xen.
     ///
     /// # Errors
     /// When it is not there.
     pub(crate) fn qemu(&self) -> Result<&Qemu, &Missing> {
-        self.qemu.as_ref()
+        self.qemu.get_or_init(|| self.place.provide_alone()).as_ref()
     }
 
     /// virsh, which knows libvirt's schema and its names.
@@ -158,11 +160,20 @@ impl Tools {
     /// # Errors
     /// When it is not there.
     pub(crate) fn virsh(&self) -> Result<&Virsh, &Missing> {
-        self.virsh.as_ref()
+        self.virsh.get_or_init(|| self.place.provide_alone()).as_ref()
+    }
+
+    /// Xen with its `xl`, which QEMU runs.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub(crate) fn xen(&self) -> Result<&Xen, &Missing> {
+        self.xen.get_or_init(|| self.place.provide_alone()).as_ref()
     }
 }
 
 /// Where emulators are set up, and where they run.
+#[derive(Debug)]
 struct Place {
     folder: PathBuf,
     runs_dir: PathBuf,
@@ -214,6 +225,16 @@ impl Place {
             Ok(()) => self.find(),
             Err(source) => Err(Missing::NotSetUp { name, least, found, source }),
         }
+    }
+
+    /// The same as [`provide`](Self::provide) for one alone, with nothing left behind of the way.
+    fn provide_alone<E: Emulator>(&self) -> Result<E, Missing> {
+        let mut installer = None;
+        let result = self.provide(&mut installer);
+        if let (Some(installer), Ok(_)) = (installer, &result) {
+            installer.tidy();
+        }
+        result
     }
 
     fn set_up<E: Emulator>(&self, installer: &mut Option<Installer>) -> Result<(), InstallError> {

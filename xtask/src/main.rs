@@ -23,6 +23,7 @@ mod step;
 mod tier;
 mod workspace;
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -34,7 +35,7 @@ use selfsame_fuzz::{TARGETS, Target};
 
 use crate::boot::{CpuWords, SCENARIOS};
 use crate::capture_models::{CaptureModelsError, Payload, ROWS, Row};
-use crate::emulator::Emulators;
+use crate::emulator::{Emulators, Tools};
 use crate::fuzz::{Budget, Fuzzers};
 use crate::report::{Entry, Outcome, RED, Report, YELLOW, duration_text};
 use crate::step::{NotPassed, STEPS, Step, Surroundings};
@@ -63,6 +64,11 @@ enum Task {
     Boot(BootArgs),
     /// Boots the capture payload on CPU models of Bochs, and writes what it captures
     CaptureModels(CaptureModelsArgs),
+    /// Runs a shell script on Xen: in the dom0 of a Xen that QEMU boots, as root, with `xl` and `xen-cpuid`
+    ///
+    /// The script comes on standard input, and what it says goes to standard output. QEMU and Xen are set up as
+    /// emulators are.
+    Xen,
     /// Fuzzes the parsers with libFuzzer, each for a minute
     ///
     /// It needs a nightly compiler beside this one. cargo-fuzz is installed below the target folder when it is not on
@@ -189,6 +195,13 @@ fn main() -> ExitCode {
                 false
             }
         },
+        Task::Xen => match xen(&workspace) {
+            Ok(()) => true,
+            Err(error) => {
+                anstream::eprintln!("{RED}error{RED:#}: {error}");
+                false
+            }
+        },
         Task::Fuzz(args) => match fuzz(&workspace, &args) {
             Ok(()) => true,
             Err(error) => {
@@ -238,6 +251,15 @@ fn capture_models(workspace: &Workspace, args: &CaptureModelsArgs) -> Result<(),
     let payload = Payload::build(workspace).map_err(told)?;
     let folder = args.into.clone().unwrap_or_else(|| capture_models::fixtures(workspace));
     capture_models::write(&payload, bochs, &rows, &folder).map_err(told)
+}
+
+/// Runs the script of standard input on Xen.
+fn xen(workspace: &Workspace) -> Result<(), String> {
+    let script = io::read_to_string(io::stdin()).map_err(|error| format!("standard input: {error}"))?;
+    let tools = Tools::new(workspace);
+    let (qemu, xen) = (tools.qemu().map_err(ToString::to_string)?, tools.xen().map_err(ToString::to_string)?);
+    let answers = xen.run(qemu, &script).map_err(|error| error.to_string())?;
+    io::stdout().write_all(&answers).map_err(|error| format!("standard output: {error}"))
 }
 
 /// Fuzzes the targets that `args` asks for.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use crate::command::{CommandError, Invocation};
-use crate::emulator::{Qemu, Virsh};
+use crate::emulator::{Qemu, Virsh, Xen};
 use crate::step::NotPassed;
 use crate::workspace::Workspace;
 
@@ -31,7 +31,7 @@ pub(crate) enum OracleError {
 pub(crate) fn ask_qemu(workspace: &Workspace, qemu: &Qemu) -> Result<(), NotPassed> {
     anstream::println!("{qemu}\n  {}", qemu.program());
     let script = qemu.script().map_err(OracleError::Script)?;
-    ask(workspace, "SELFSAME_QEMU", &script, "qemu")
+    ask(workspace, "SELFSAME_QEMU", &script, "qemu_oracle", "qemu")
 }
 
 /// Asks libvirt what it makes of definitions for random pools.
@@ -41,16 +41,26 @@ pub(crate) fn ask_qemu(workspace: &Workspace, qemu: &Qemu) -> Result<(), NotPass
 pub(crate) fn ask_libvirt(workspace: &Workspace, virsh: &Virsh) -> Result<(), NotPassed> {
     anstream::println!("{virsh}");
     let script = virsh.script(workspace.target_dir()).map_err(OracleError::Script)?;
-    ask(workspace, "SELFSAME_VIRSH", &script, "libvirt")
+    ask(workspace, "SELFSAME_VIRSH", &script, "qemu_oracle", "libvirt")
 }
 
-fn ask(workspace: &Workspace, variable: &str, script: &Path, tests: &str) -> Result<(), NotPassed> {
+/// Asks Xen what it makes of lines for random pools, and of policies of its own host.
+///
+/// # Errors
+/// When it cannot read a line, a domain has another policy than the line is for, or there is no corpus.
+pub(crate) fn ask_xen(workspace: &Workspace, xen: &Xen) -> Result<(), NotPassed> {
+    anstream::println!("{xen}");
+    let script = xen.script(workspace).map_err(OracleError::Script)?;
+    ask(workspace, "SELFSAME_XEN", &script, "xen_oracle", "xen")
+}
+
+fn ask(workspace: &Workspace, variable: &str, script: &Path, target: &str, tests: &str) -> Result<(), NotPassed> {
     let shared = env::var_os(SHARED_VARIABLE).map_or_else(|| workspace.root().join("../shared"), PathBuf::from);
     let corpus = shared.join("corpus");
     if !corpus.is_dir() {
         return Err(NotPassed::Skipped(format!("there is no {}", corpus.display())));
     }
     let script = script.to_str().ok_or_else(|| OracleError::Path(script.to_owned()))?;
-    let arguments = ["test", "--package", "selfsame-formats", "--test", "qemu_oracle", "--", tests];
+    let arguments = ["test", "--package", "selfsame-formats", "--test", target, "--", tests];
     Ok(Invocation::cargo(workspace).args(arguments).run(&[(variable, script)]).map_err(OracleError::Command)?)
 }

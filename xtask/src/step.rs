@@ -127,7 +127,7 @@ impl<'a> Surroundings<'a> {
     }
 
     fn tools(&self) -> &Tools {
-        self.tools.get_or_init(|| Tools::provide(self.workspace))
+        self.tools.get_or_init(|| Tools::new(self.workspace))
     }
 }
 
@@ -290,6 +290,15 @@ pub(crate) const STEPS: &[Step] = &[
         claim: "libvirt's schema accepts each `<cpu>` of ours, and libvirt knows every name in it",
         tier: Some(Tier::Tools),
         work: Work::Tools(|workspace, tools| oracle::ask_libvirt(workspace, tools.virsh()?)),
+    },
+    Step {
+        word: "tool-xen",
+        claim: "Xen reads each `cpuid` line of ours, and its domains have what a policy of ours says",
+        tier: Some(Tier::Tools),
+        work: Work::Tools(|workspace, tools| {
+            tools.qemu()?;
+            oracle::ask_xen(workspace, tools.xen()?)
+        }),
     },
     Step {
         word: "mutants",

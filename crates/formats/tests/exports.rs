@@ -4,11 +4,12 @@
 mod corpus_files;
 mod corpus_pools;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use corpus_pools::{Pool, machines, pools};
 use selfsame_cpuid::{
-    FEATURES, Feature, Featureset, Host, Kind, Offer, Place, Relation, Trims, Vendor, XEN_WORDS, feature, feature_at,
+    FEATURES, Feature, Featureset, Host, Kind, Leaves, Offer, Place, Policy, Regs, Relation, Trims, Vendor, WordSource,
+    XEN_WORDS, feature, feature_at,
 };
 use selfsame_formats::export::{Export, Target, export};
 use selfsame_formats::{Format, Meaning, Models, Spelling, meaning, read};
@@ -96,28 +97,136 @@ fn featuresets_are_read_back_word_by_word() {
     }
 }
 
-#[test]
-fn xls_words_are_words_of_our_grammar_and_make_the_level_of_every_member() {
-    for pool in pools(machines(), Kind::Hvm, POOLS) {
-        let text = exported(&pool, Target::Xl).text;
-        let words = text.strip_prefix("cpuid = \"host").and_then(|rest| rest.strip_suffix("\"\n")).unwrap();
-        let mut ours = Vec::new();
-        for word in words.split(',').filter(|word| !word.is_empty()) {
-            let (name, value) = word.split_once('=').unwrap();
-            let Some(Meaning::Feature(row)) = meaning(name, Spelling::Xen, Vendor::Unknown) else { panic!("{word}") };
-            ours.push(if value == "0" { format!("no-{}", row.name) } else { row.name.to_owned() });
-        }
-        let trims: Trims = ours.join(",").parse().unwrap();
-        // What hosts give on their own, where Xen has a name and every host may have it.
-        let is_own = |row: &&Feature| !row.xen.is_empty() && row.offer_to(Kind::Hvm) == Offer::Hardware;
-        let own: Featureset = tellable().filter(is_own).map(|row| row.place).collect();
-        for (name, raw) in &pool.members {
-            let host = Host::from_hardware(raw, Kind::Hvm, &trims);
-            let (found, expected) = (host.default().features() & own, pool.level.features() & own);
-            let (more, less) = (names(found - expected), names(expected - found));
-            assert!(found == expected, "{name} of {}: more {more:?}, less {less:?}", pool.name());
+/// A line for `xl` in our own words, and the highest leaves that it says, by the leaf that tells them.
+struct XlLine {
+    words: Vec<String>,
+    highest: BTreeMap<u32, u32>,
+}
+
+impl XlLine {
+    fn read(text: &str) -> Self {
+        let value = text.strip_prefix("cpuid = ").and_then(|rest| rest.strip_suffix('\n')).unwrap();
+        match value.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(leaves) => Self::of_registers(leaves),
+            None => Self::of_names(value.trim_matches('"').strip_prefix("host").unwrap()),
         }
     }
+
+    fn of_names(text: &str) -> Self {
+        let mut words = Vec::new();
+        for word in text.split(',').filter(|word| !word.is_empty()) {
+            let (name, value) = word.split_once('=').unwrap();
+            let Some(Meaning::Feature(row)) = meaning(name, Spelling::Xen, Vendor::Unknown) else { panic!("{word}") };
+            words.push(if value == "0" { format!("no-{}", row.name) } else { row.name.to_owned() });
+        }
+        Self { words, highest: BTreeMap::new() }
+    }
+
+    fn of_registers(text: &str) -> Self {
+        let (mut words, mut highest) = (Vec::new(), BTreeMap::new());
+        for text in text.split(", ") {
+            let (leaf, registers) = text.trim_matches('"').split_once(':').unwrap();
+            let mut numbers =
+                leaf.split(',').map(|hex| u32::from_str_radix(hex.strip_prefix("0x").unwrap(), 16).unwrap());
+            let leaf = numbers.next().unwrap();
+            let subleaf = numbers.next().map_or(String::new(), |subleaf| format!(".{subleaf:x}"));
+            for register in registers.split(',') {
+                let (name, digits) = register.split_once('=').unwrap();
+                assert!(digits.len() == 32 && digits.chars().all(|digit| "01x".contains(digit)), "{register}");
+                let mask =
+                    |digit: char| digits.chars().fold(0_u32, |mask, found| mask << 1 | u32::from(found == digit));
+                if name == "eax" && [0, 7, 0x8000_0000].contains(&leaf) && subleaf != ".1" {
+                    assert_eq!(mask('x'), 0);
+                    highest.insert(leaf, mask('1'));
+                } else if (leaf, name) != (0x8000_0008, "eax") {
+                    words.push(format!("{leaf:08x}{subleaf}.{name}={:x}", !mask('0')));
+                    let asked = (0..32).filter(|bit| mask('1') >> bit & 1 == 1);
+                    let place = |bit| format!("{leaf:08x}{subleaf}.{name}[{bit}]").parse().unwrap();
+                    words.extend(asked.map(|bit| feature_at(place(bit)).unwrap().name.to_owned()));
+                }
+            }
+        }
+        Self { words, highest }
+    }
+
+    /// Whether the line leaves a domain the leaf of a feature.
+    fn leaves(&self, row: &Feature) -> bool {
+        let highest = |leaf| self.highest.get(&leaf).copied().unwrap_or(u32::MAX);
+        match row.place.word().source() {
+            WordSource::Cpuid { leaf, .. } if leaf >= 0x8000_0000 => leaf <= highest(0x8000_0000),
+            WordSource::Cpuid { leaf: 7, subleaf, .. } => highest(0) >= 7 && subleaf.unwrap_or(0) <= highest(7),
+            WordSource::Cpuid { leaf, .. } => leaf <= highest(0),
+            WordSource::Msr { .. } => true,
+        }
+    }
+}
+
+#[test]
+fn xls_lines_are_words_of_our_grammar_and_make_the_level_of_every_member() {
+    let mut forms = BTreeSet::new();
+    for kind in [Kind::Pv, Kind::Hvm] {
+        for pool in pools(machines(), kind, POOLS) {
+            let export = exported(&pool, Target::Xl);
+            let line = XlLine::read(&export.text);
+            forms.insert(line.highest.is_empty());
+            let trims: Trims = line.words.join(",").parse().unwrap();
+            let is_noted =
+                |row: &Feature| export.notes.iter().any(|note| note.what.iter().any(|what| what == row.name));
+            // What hosts give on their own, where Xen has a name and every host may have it. It gives leaves above
+            // 0x80000008 to AMD's guests only.
+            let is_intels = pool.level.leaves.vendor() == Vendor::Intel;
+            let is_own = |row: &&Feature| {
+                let is_amds = row.place.to_string().starts_with("80000021");
+                !row.xen.is_empty()
+                    && row.offer_to(kind) == Offer::Hardware
+                    && !(is_intels && is_amds)
+                    && (line.highest.is_empty() || !matches!(row.place.word().source(), WordSource::Msr { .. }))
+                    && !is_noted(row)
+            };
+            let own: Featureset = tellable().filter(is_own).map(|row| row.place).collect();
+            let left: Featureset = tellable().filter(|row| line.leaves(row)).map(|row| row.place).collect();
+            for (name, raw) in &pool.members {
+                let host = Host::from_hardware(raw, kind, &trims);
+                let (found, expected) = (host.default().features() & left & own, pool.level.features() & own);
+                let (more, less) = (names(found - expected), names(expected - found));
+                assert!(found == expected, "{name} of {}: more {more:?}, less {less:?}", pool.name());
+            }
+        }
+    }
+    assert!(machines().is_empty() || forms.len() == 2);
+}
+
+/// Xen makes no domain where a line names a leaf that the host has not.
+#[test]
+fn xls_lines_name_no_leaf_that_a_member_lacks() {
+    for pool in pools(machines(), Kind::Hvm, POOLS) {
+        let line = XlLine::read(&exported(&pool, Target::Xl).text);
+        for word in &line.words {
+            let name = word.strip_prefix("no-").unwrap_or(word);
+            let word = match name.split_once('=') {
+                Some((word, _)) => format!("{word}[0]").parse::<Place>().unwrap().word(),
+                None => feature(name).unwrap().place.word(),
+            };
+            let WordSource::Cpuid { leaf, subleaf, .. } = word.source() else { continue };
+            // Others run no such guests.
+            let runs_guests = |raw: &Leaves| ["vmx", "svm"].iter().any(|name| raw.has(feature(name).unwrap().place));
+            for (member, raw) in pool.members.iter().filter(|(_, raw)| runs_guests(raw)) {
+                let highest = raw.get(leaf & 0x8000_0000, 0).eax;
+                assert!(leaf <= highest, "{leaf:x} on {member}");
+                assert!(leaf != 7 || subleaf.unwrap_or(0) <= raw.get(7, 0).eax, "7.{subleaf:x?} on {member}");
+            }
+        }
+    }
+}
+
+/// libxl's `clflush` is the size of the line: the feature has another name there.
+#[test]
+fn a_guest_without_clflush_keeps_the_size_of_its_lines() {
+    let mut policy = Policy::empty(Kind::Hvm);
+    policy.leaves.set(0, 0, Regs::new(7, 0x756e_6547, 0x6c65_746e, 0x4965_6e69)).unwrap();
+    policy.leaves.insert(feature("arch-capabilities").unwrap().place);
+    let text = export(&policy, "small", Target::Xl, Models::known()).unwrap().text;
+    assert!(text.contains(",clfsh=0,") && !text.contains("clflush="), "{text}");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::apt::{Apt, AptError, KEYRING};
 use super::bounded::{self, Bounded, End, answer};
-use super::packages::{SUITES, Set};
+use super::packages::Set;
 use super::program::Program;
 use super::version::Version;
 use crate::phase::Phase;
@@ -125,7 +125,7 @@ impl Installer {
     /// When the mirror cannot be reached, or no suite will do.
     pub(crate) fn set_up(&mut self, set: &Set, is_running: impl Fn(&Path) -> bool) -> Result<(), InstallError> {
         let mut refusals = Vec::new();
-        for suite in SUITES {
+        for suite in set.suites {
             if self.unreachable.is_none() {
                 match self.set_up_from(suite, set, &is_running) {
                     Ok(()) => return Ok(()),

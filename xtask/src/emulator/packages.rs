@@ -1,11 +1,11 @@
 //! Which packages are unpacked for what, as one table.
 
 use super::version::Version;
-use super::{bochs, qemu, virsh};
+use super::{bochs, qemu, virsh, xen};
 
 /// The Debian suites that are tried, in this order: testing moves on less than unstable, and the stable release of 2025
 /// (trixie) has QEMU but a Bochs that is too old.
-pub(crate) const SUITES: &[&str] = &["forky", "sid", "trixie"];
+const SUITES: &[&str] = &["forky", "sid", "trixie"];
 
 /// Packages that are unpacked together, with all that they depend on, into a folder of their own.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Set {
     pub(crate) least: Version,
     /// What else is unpacked.
     pub(crate) more_packages: &'static [&'static str],
+    /// The suites that are tried, in this order.
+    pub(crate) suites: &'static [&'static str],
 }
 
 /// `bochs-term` is the display library that needs no display.
@@ -32,6 +34,7 @@ pub(crate) const BOCHS: Set = Set {
     package: "bochs",
     least: bochs::LEAST,
     more_packages: &["bochs-term"],
+    suites: SUITES,
 };
 
 /// Only the system emulator of x86, without a display.
@@ -42,6 +45,7 @@ pub(crate) const QEMU: Set = Set {
     package: "qemu-system-x86",
     least: qemu::LEAST,
     more_packages: &[],
+    suites: SUITES,
 };
 
 /// virsh with its schema and its map of models, which lie in the package that libvirt's parts have in common.
@@ -52,6 +56,19 @@ pub(crate) const LIBVIRT: Set = Set {
     package: "libvirt-clients",
     least: virsh::LEAST,
     more_packages: &["libvirt-common"],
+    suites: SUITES,
+};
+
+/// Xen, its tools, a kernel for dom0, and a shell with all that a dom0 needs besides. Only the names of one release have
+/// Xen's version in them: trixie's.
+pub(crate) const XEN: Set = Set {
+    word: "xen",
+    name: "Xen",
+    programs: &["busybox"],
+    package: "xen-utils-4.20",
+    least: xen::LEAST,
+    more_packages: &["xen-hypervisor-4.20-amd64", "linux-image-amd64", "busybox-static"],
+    suites: &["trixie"],
 };
 
 impl Set {

@@ -41,6 +41,11 @@ impl Program {
         self.root.as_deref()
     }
 
+    /// The program's file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder of the architecture's libraries under [`root`](Self::root).
     pub(crate) fn library_dir(root: &Path) -> PathBuf {
         root.join("usr/lib").join(TRIPLET)

@@ -119,7 +119,7 @@ impl Target {
             Self::Qemu | Self::QemuBase => is_one("-cpu "),
             // Its file has a section of each model: only one that is alone may be replaced.
             Self::Proxmox => first.starts_with("cpu-model: ") && lines.all(|line| line.starts_with("    ")),
-            Self::Xl => is_one("cpuid = \"host"),
+            Self::Xl => is_one("cpuid = \"host") || is_one("cpuid = [\"0x"),
             Self::XenFeatureset => is_words(':'),
             Self::Xapi => is_words('-'),
             Self::Firecracker => match serde_json::from_str(text) {

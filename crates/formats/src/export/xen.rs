@@ -1,50 +1,149 @@
 //! What Xen's toolstacks take: `xl`'s words, and featuresets.
 
-use selfsame_cpuid::{Featureset, Offer, Policy, Relation, XEN_WORDS};
+use std::collections::BTreeMap;
+
+use selfsame_cpuid::{Feature, Featureset, Offer, Policy, Register, Relation, Vendor, WordSource, XEN_WORDS, feature};
 
 use super::notes::{Notes, tellable};
 
+/// The digits of a register that say nothing, the highest bit first.
+const HOSTS: [u8; 32] = [b'x'; 32];
+
+/// Names that Xen 4.20 lacks.
+const NEWER_NAMES: [&str; 3] = ["AVX512_BMM", "LASS", "MOVRS"];
+
 /// A line of a domain's configuration: features that the domain must not have, and those that are not there by default.
 ///
-/// Xen gives a new domain the host's default policy; the words take away what the policy has not, and ask for what it has
-/// on request only, or keeps as a warning. Names are those of Xen's public header, in lower case, with dashes, as libxl
-/// understands them from Xen 4.19 on.
+/// Xen gives a new domain the host's default policy. The line takes away what the policy has not, and asks for what it
+/// has on request only, or keeps as a warning.
+///
+/// `xl` has two languages for it, one a line. Registers say all of CPUID, the highest leaves among it; only names say
+/// ARCH_CAPABILITIES, which a policy without its feature has not. Both have a flaw: Xen makes no domain where a line
+/// names a leaf that the host has not. So a line names only leaves that the policy has, which every host has then.
 pub(super) fn xl(policy: &Policy, notes: &mut Notes) -> String {
+    notes.topology(policy, "Xen makes the topology of its domains itself");
+    let features = policy.features();
+    for row in offered(policy).filter(|row| row.xen.is_empty() && features.contains(row.place)) {
+        notes.note(row.name, "Xen has no name for it: each host's default");
+    }
+    if feature("arch-capabilities").is_some_and(|row| features.contains(row.place)) {
+        by_name(policy, notes)
+    } else {
+        by_register(policy, notes)
+    }
+}
+
+/// The features that can be told, and that Xen's guests may have.
+fn offered(policy: &Policy) -> impl Iterator<Item = &'static Feature> {
+    tellable().filter(|row| row.offer_to(policy.kind) != Offer::Never)
+}
+
+/// What a line says of a feature, if it says anything.
+fn said(policy: &Policy, features: &Featureset, row: &Feature) -> Option<bool> {
+    let is_asked = row.offer_to(policy.kind) == Offer::Request || row.relation == Relation::Any;
+    match features.contains(row.place) {
+        true if is_asked => Some(true),
+        true => None,
+        false => Some(false),
+    }
+}
+
+/// Names are those of Xen's public header as libxl understands them.
+fn by_name(policy: &Policy, notes: &mut Notes) -> String {
     let features = policy.features();
     let mut words = vec!["host".to_owned()];
-    for row in tellable().filter(|row| row.offer_to(policy.kind) != Offer::Never) {
-        let has = features.contains(row.place);
-        if row.xen.is_empty() {
-            if has {
-                notes.note(row.name, "Xen has no name for it: each host's default");
+    for row in offered(policy).filter(|row| !row.xen.is_empty()) {
+        let Some(is_on) = said(policy, &features, row) else { continue };
+        match row.place.word().source() {
+            WordSource::Cpuid { leaf, subleaf, .. } if !has_leaf(policy, leaf, subleaf) => {
+                // Without XSAVE nothing of leaf 0xD is left, and Xen gives guests with the MSR no leaf above 0x80000008.
+                if leaf == 7 {
+                    notes.note(row.name, unsaid(subleaf));
+                }
             }
-            continue;
+            _ => {
+                if NEWER_NAMES.contains(&row.xen) {
+                    notes.note(row.name, "Xen 4.20 complains of the name, goes on, and gives the feature to nobody");
+                }
+                words.push(format!("{}={}", word(row.xen), u8::from(is_on)));
+            }
         }
-        let is_asked = row.offer_to(policy.kind) == Offer::Request || row.relation == Relation::Any;
-        if !has {
-            words.push(format!("{}=0", word(row.xen)));
-        } else if is_asked {
-            words.push(format!("{}=1", word(row.xen)));
+    }
+    notes.note("names", "understood by libxl from Xen 4.19 on; older ones know fewer and other names");
+    notes.numbers(policy, &[], "xl has no name for it beside those of features: each host's");
+    format!("cpuid = \"{}\"\n", words.join(","))
+}
+
+/// Why a feature of leaf 7 is not said.
+fn unsaid(subleaf: Option<u32>) -> String {
+    format!("Xen makes no domain with a word for it on hosts without leaf 7.{}: each host's", subleaf.unwrap_or(0))
+}
+
+/// A feature's name in libxl.
+fn word(name: &str) -> String {
+    match name {
+        // There, `clflush` is the size of the line.
+        "CLFLUSH" => "clfsh".to_owned(),
+        _ => name.to_ascii_lowercase().replace('_', "-"),
+    }
+}
+
+/// Digits are those of `xl.cfg`: `0`, `1`, and `x` for the host's default.
+fn by_register(policy: &Policy, notes: &mut Notes) -> String {
+    let features = policy.features();
+    let mut registers: BTreeMap<(u32, Option<u32>, Register), [u8; 32]> = BTreeMap::new();
+    let mut say = |leaf, subleaf, register, mask: u32, value: u32| {
+        let digits = registers.entry((leaf, subleaf, register)).or_insert(HOSTS);
+        for (bit, digit) in digits.iter_mut().rev().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1) {
+            *digit = if value >> bit & 1 == 1 { b'1' } else { b'0' };
+        }
+    };
+    for row in offered(policy) {
+        let WordSource::Cpuid { leaf, subleaf, register } = row.place.word().source() else { continue };
+        let Some(is_on) = said(policy, &features, row) else { continue };
+        if has_leaf(policy, leaf, subleaf) {
+            say(leaf, subleaf, register, row.place.mask(), if is_on { u32::MAX } else { 0 });
+        } else if leaf == 7 && policy.leaves.get(0, 0).eax >= 7 && !has_leaf(policy, 7, Some(0)) {
+            notes.note(row.name, unsaid(subleaf));
+        }
+    }
+    for (leaf, subleaf) in [(0, None), (7, Some(0)), (0x8000_0000, None)] {
+        let highest = policy.leaves.get(leaf, 0).eax;
+        if has_leaf(policy, leaf, subleaf) && (leaf == 7 || highest != 0) {
+            say(leaf, subleaf, Register::Eax, u32::MAX, highest);
         }
     }
     let bits = policy.leaves.get(0x8000_0008, 0).eax & 0xff;
     if bits != 0 {
-        notes.note(
-            "maxphysaddr",
-            format!(
-                "libxl has no word for it; the older form has: cpuid = [\"0x80000008:eax={}{bits:08b}\"]",
-                "x".repeat(24)
-            ),
-        );
+        say(0x8000_0008, None, Register::Eax, 0xff, bits);
     }
-    notes.note("names", "understood by libxl from Xen 4.19 on; older ones know fewer and other names");
-    notes.numbers(policy, &["maxphysaddr"], "libxl has no word for it: each host's");
-    notes.topology(policy, "Xen makes the topology of its domains itself");
-    format!("cpuid = \"{}\"\n", words.join(","))
+    notes.numbers(policy, &["maxphysaddr"], "each host's");
+    let mut leaves: Vec<(String, Vec<String>)> = Vec::new();
+    for ((leaf, subleaf, register), digits) in registers {
+        let leaf = subleaf.map_or(format!("{leaf:#x}"), |subleaf| format!("{leaf:#x},{subleaf:#x}"));
+        let word = format!("{}={}", register.name(), String::from_utf8_lossy(&digits));
+        match leaves.last_mut().filter(|(last, _)| *last == leaf) {
+            Some((_, words)) => words.push(word),
+            None => leaves.push((leaf, vec![word])),
+        }
+    }
+    let leaves: Vec<String> = leaves.iter().map(|(leaf, words)| format!("\"{leaf}:{}\"", words.join(","))).collect();
+    format!("cpuid = [{}]\n", leaves.join(", "))
 }
 
-fn word(name: &str) -> String {
-    name.to_ascii_lowercase().replace('_', "-")
+/// Whether every host of the policy has a leaf: the policy's own highest leaves reach it.
+///
+/// Leaf 0xB alone says nothing of AMD's hosts. It is there for x2APIC, which Xen makes anywhere, and those that have it
+/// have leaf 0xD.
+fn has_leaf(policy: &Policy, leaf: u32, subleaf: Option<u32>) -> bool {
+    let highest = |leaf| policy.leaves.get(leaf, 0).eax;
+    let is_x2apics = || policy.leaves.vendor() != Vendor::Intel && highest(0) == 0xb;
+    match leaf {
+        0x8000_0000.. => leaf <= highest(0x8000_0000),
+        7 if is_x2apics() && policy.leaves.get(7, 0).is_zero() => false,
+        7 => highest(0) >= 7 && subleaf.is_none_or(|subleaf| subleaf <= highest(7)),
+        _ => leaf <= highest(0),
+    }
 }
 
 /// The featureset in Xen's words, joined as the toolstack does it.
