@@ -50,12 +50,12 @@ fn said(policy: &Policy, features: &Featureset, row: &Feature) -> Option<bool> {
 
 /// Names are those of Xen's public header as libxl understands them.
 fn by_name(policy: &Policy, notes: &mut Notes) -> String {
-    let features = policy.features();
+    let (features, highest) = (policy.features(), Highest::of(policy));
     let mut words = vec!["host".to_owned()];
     for row in offered(policy).filter(|row| !row.xen.is_empty()) {
         let Some(is_on) = said(policy, &features, row) else { continue };
         match row.place.word().source() {
-            WordSource::Cpuid { leaf, subleaf, .. } if !has_leaf(policy, leaf, subleaf) => {
+            WordSource::Cpuid { leaf, subleaf, .. } if !highest.reach(leaf, subleaf) => {
                 // Without XSAVE nothing of leaf 0xD is left, and Xen gives guests with the MSR no leaf above 0x80000008.
                 if leaf == 7 {
                     notes.note(row.name, unsaid(subleaf));
@@ -90,7 +90,7 @@ fn word(name: &str) -> String {
 
 /// Digits are those of `xl.cfg`: `0`, `1`, and `x` for the host's default.
 fn by_register(policy: &Policy, notes: &mut Notes) -> String {
-    let features = policy.features();
+    let (features, highest) = (policy.features(), Highest::of(policy));
     let mut registers: BTreeMap<(u32, Option<u32>, Register), [u8; 32]> = BTreeMap::new();
     let mut say = |leaf, subleaf, register, mask: u32, value: u32| {
         let digits = registers.entry((leaf, subleaf, register)).or_insert(HOSTS);
@@ -101,16 +101,19 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
     for row in offered(policy) {
         let WordSource::Cpuid { leaf, subleaf, register } = row.place.word().source() else { continue };
         let Some(is_on) = said(policy, &features, row) else { continue };
-        if has_leaf(policy, leaf, subleaf) {
+        if highest.reach(leaf, subleaf) {
             say(leaf, subleaf, register, row.place.mask(), if is_on { u32::MAX } else { 0 });
-        } else if leaf == 7 && policy.leaves.get(0, 0).eax >= 7 && !has_leaf(policy, 7, Some(0)) {
+        } else if leaf == 7 && highest.basic >= 7 && highest.leaf_7.is_none() {
             notes.note(row.name, unsaid(subleaf));
         }
     }
-    for (leaf, subleaf) in [(0, None), (7, Some(0)), (0x8000_0000, None)] {
-        let highest = policy.leaves.get(leaf, 0).eax;
-        if has_leaf(policy, leaf, subleaf) && (leaf == 7 || highest != 0) {
-            say(leaf, subleaf, Register::Eax, u32::MAX, highest);
+    for (leaf, subleaf, last) in [
+        (0, None, Some(highest.basic)),
+        (7, Some(0), highest.leaf_7),
+        (0x8000_0000, None, Some(highest.extended).filter(|last| *last != 0)),
+    ] {
+        if let Some(last) = last {
+            say(leaf, subleaf, Register::Eax, u32::MAX, last);
         }
     }
     let bits = policy.leaves.get(0x8000_0008, 0).eax & 0xff;
@@ -131,18 +134,38 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
     format!("cpuid = [{}]\n", leaves.join(", "))
 }
 
-/// Whether every host of the policy has a leaf: the policy's own highest leaves reach it.
-///
-/// Leaf 0xB alone says nothing of AMD's hosts. It is there for x2APIC, which Xen makes anywhere, and those that have it
-/// have leaf 0xD.
-fn has_leaf(policy: &Policy, leaf: u32, subleaf: Option<u32>) -> bool {
-    let highest = |leaf| policy.leaves.get(leaf, 0).eax;
-    let is_x2apics = || policy.leaves.vendor() != Vendor::Intel && highest(0) == 0xb;
-    match leaf {
-        0x8000_0000.. => leaf <= highest(0x8000_0000),
-        7 if is_x2apics() && policy.leaves.get(7, 0).is_zero() => false,
-        7 => highest(0) >= 7 && subleaf.is_none_or(|subleaf| subleaf <= highest(7)),
-        _ => leaf <= highest(0),
+/// The highest leaves that every host of a policy has.
+struct Highest {
+    basic: u32,
+    /// The highest subleaf of leaf 7, where every host has it.
+    leaf_7: Option<u32>,
+    extended: u32,
+}
+
+impl Highest {
+    /// A policy's own highest leaves reach no further than what all its hosts have, with one exception: x2APIC, which Xen
+    /// makes anywhere, takes them to leaf 0xB. Leaf 7 is below that, and old CPUs end before it.
+    fn of(policy: &Policy) -> Self {
+        let eax = |leaf| policy.leaves.get(leaf, 0).eax;
+        let features = policy.features();
+        let has = |name| feature(name).is_some_and(|row| features.contains(row.place));
+        let is_in_leaf_7 = |row: &&Feature| matches!(row.place.word().source(), WordSource::Cpuid { leaf: 7, .. });
+        let is_told = selfsame_cpuid::FEATURES
+            .iter()
+            .filter(is_in_leaf_7)
+            .any(|row| row.relation == Relation::All && features.contains(row.place));
+        // Intel's CPUs have leaf 0xA since SSSE3.
+        let is_late = eax(0) >= 0xd || policy.leaves.vendor() == Vendor::Intel && has("ssse3");
+        let leaf_7 = (eax(0) >= 7 && (is_told || is_late)).then(|| eax(7));
+        Self { basic: eax(0), leaf_7, extended: eax(0x8000_0000) }
+    }
+
+    fn reach(&self, leaf: u32, subleaf: Option<u32>) -> bool {
+        match leaf {
+            0x8000_0000.. => leaf <= self.extended,
+            7 => self.leaf_7.is_some_and(|highest| subleaf.unwrap_or(0) <= highest),
+            _ => leaf <= self.basic,
+        }
     }
 }
 
