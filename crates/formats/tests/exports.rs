@@ -172,17 +172,17 @@ fn xls_lines_are_words_of_our_grammar_and_make_the_level_of_every_member() {
             let trims: Trims = line.words.join(",").parse().unwrap();
             let is_noted =
                 |row: &Feature| export.notes.iter().any(|note| note.what.iter().any(|what| what == row.name));
-            // What hosts give on their own, where Xen has a name and every host may have it. It gives leaves above
-            // 0x80000008 to AMD's guests only.
             let is_intels = pool.level.leaves.vendor() == Vendor::Intel;
-            let is_own = |row: &&Feature| {
-                let is_amds = row.place.to_string().starts_with("80000021");
-                !row.xen.is_empty()
-                    && row.offer_to(kind) == Offer::Hardware
-                    && !(is_intels && is_amds)
-                    && (line.highest.is_empty() || !matches!(row.place.word().source(), WordSource::Msr { .. }))
-                    && !is_noted(row)
+            let is_said = |row: &&Feature| match row.place.word().source() {
+                // Xen gives leaves above 0x80000008 to AMD's guests only.
+                WordSource::Cpuid { leaf, .. } if is_intels => leaf <= 0x8000_0008,
+                WordSource::Cpuid { .. } => true,
+                // Registers are of CPUID only.
+                WordSource::Msr { .. } => line.highest.is_empty(),
             };
+            // What hosts give on their own, where Xen has a name and every host may have it.
+            let is_hosts = |row: &&Feature| !row.xen.is_empty() && row.offer_to(kind) == Offer::Hardware;
+            let is_own = |row: &&Feature| is_hosts(row) && is_said(row) && !is_noted(row);
             let own: Featureset = tellable().filter(is_own).map(|row| row.place).collect();
             let left: Featureset = tellable().filter(|row| line.leaves(row)).map(|row| row.place).collect();
             for (name, raw) in &pool.members {

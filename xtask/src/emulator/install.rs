@@ -56,7 +56,7 @@ pub(crate) struct Installer {
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub(crate) enum InstallError {
-    #[error("CARGO_NET_OFFLINE is set; run `cargo xtask emulators` once without it")]
+    #[error("CARGO_NET_OFFLINE is set; run this once without it")]
     Offline,
     #[error("the packages are for Linux on x86-64; {OTHER_MEANS}")]
     OtherMachine,

@@ -64,7 +64,7 @@ pub(crate) const LIBVIRT: Set = Set {
 pub(crate) const XEN: Set = Set {
     word: "xen",
     name: "Xen",
-    programs: &["busybox"],
+    programs: &["xen-detect"],
     package: "xen-utils-4.20",
     least: xen::LEAST,
     more_packages: &["xen-hypervisor-4.20-amd64", "linux-image-amd64", "busybox-static"],
