@@ -116,6 +116,9 @@ impl XlLine {
         let mut words = Vec::new();
         for word in text.split(',').filter(|word| !word.is_empty()) {
             let (name, value) = word.split_once('=').unwrap();
+            if ["family", "model", "stepping"].contains(&name) {
+                continue;
+            }
             let Some(Meaning::Feature(row)) = meaning(name, Spelling::Xen, Vendor::Unknown) else { panic!("{word}") };
             words.push(if value == "0" { format!("no-{}", row.name) } else { row.name.to_owned() });
         }
@@ -138,7 +141,7 @@ impl XlLine {
                 if name == "eax" && [0, 7, 0x8000_0000].contains(&leaf) && subleaf != ".1" {
                     assert_eq!(mask('x'), 0);
                     highest.insert(leaf, mask('1'));
-                } else if (leaf, name) != (0x8000_0008, "eax") {
+                } else if name != "eax" || ![1, 0x8000_0008].contains(&leaf) {
                     words.push(format!("{leaf:08x}{subleaf}.{name}={:x}", !mask('0')));
                     let asked = (0..32).filter(|bit| mask('1') >> bit & 1 == 1);
                     let place = |bit| format!("{leaf:08x}{subleaf}.{name}[{bit}]").parse().unwrap();

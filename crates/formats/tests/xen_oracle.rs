@@ -360,6 +360,10 @@ fn xen_gives_a_domain_the_policy_that_its_line_is_for() {
                 fault(format!("{leaf:#x}.eax is {found:#x}, not {expected:#x}"));
             }
         }
+        let (found, expected) = (domain.signature(), level.leaves.signature());
+        if found != expected {
+            fault(format!("it is {found:?}, not {expected:?}"));
+        }
         // There is no name for it.
         let bits = |leaves: &Leaves| leaves.get(0x8000_0008, 0).eax & 0xff;
         if name != "by name" && bits(&domain) != bits(&level.leaves) {

@@ -2,12 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use selfsame_cpuid::{Feature, Featureset, Offer, Policy, Register, Relation, Vendor, WordSource, XEN_WORDS, feature};
+use selfsame_cpuid::{
+    Feature, Featureset, Offer, Policy, Register, Relation, Signature, Vendor, WordSource, XEN_WORDS, feature,
+};
 
 use super::notes::{Notes, tellable};
 
 /// The digits of a register that say nothing, the highest bit first.
 const HOSTS: [u8; 32] = [b'x'; 32];
+
+/// Family, model and stepping in leaf 1 EAX, without the processor type.
+const SIGNATURE: u32 = 0x0fff_0fff;
 
 /// Names that Xen 4.20 lacks.
 const NEWER_NAMES: [&str; 3] = ["AVX512_BMM", "LASS", "MOVRS"];
@@ -52,6 +57,10 @@ fn said(policy: &Policy, features: &Featureset, row: &Feature) -> Option<bool> {
 fn by_name(policy: &Policy, notes: &mut Notes) -> String {
     let (features, highest) = (policy.features(), Highest::of(policy));
     let mut words = vec!["host".to_owned()];
+    if policy.leaves.get(1, 0).eax != 0 {
+        let Signature { family, model, stepping } = policy.leaves.signature();
+        words.extend([format!("family={family}"), format!("model={model}"), format!("stepping={stepping}")]);
+    }
     for row in offered(policy).filter(|row| !row.xen.is_empty()) {
         let Some(is_on) = said(policy, &features, row) else { continue };
         match row.place.word().source() {
@@ -115,6 +124,10 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
         if let Some(last) = last {
             say(leaf, subleaf, Register::Eax, u32::MAX, last);
         }
+    }
+    let signature = policy.leaves.get(1, 0).eax & SIGNATURE;
+    if signature != 0 {
+        say(1, None, Register::Eax, SIGNATURE, signature);
     }
     let bits = policy.leaves.get(0x8000_0008, 0).eax & 0xff;
     if bits != 0 {
