@@ -177,10 +177,14 @@ fn misunderstood(level: &Policy, export: &Export, understood: &Understood) -> Ve
         }
     }
     // Registers are said with the highest leaves, and names without.
-    let ends_leaves = registers.contains_key(&(0, None, "eax".to_owned()));
+    let last = registers.get(&(0, None, "eax".to_owned())).map(|digits| u32::from_str_radix(digits, 2).unwrap());
+    let ends_leaves = last.is_some();
     for row in rows(level.kind) {
         let (is_msrs, is_reached, leaf) = match row.place.word().source() {
-            WordSource::Cpuid { leaf, subleaf, .. } => (false, reaches(level, leaf, subleaf), leaf),
+            WordSource::Cpuid { leaf, subleaf, .. } => {
+                let is_ended = leaf < 0x8000_0000 && last.is_some_and(|last| leaf > last);
+                (false, reaches(level, leaf, subleaf) && !is_ended, leaf)
+            }
             WordSource::Msr { index, .. } => (true, true, index),
         };
         let is_hosts = is_noted(export, row, "each host's");
@@ -339,8 +343,9 @@ fn xen_gives_a_domain_the_policy_that_its_line_is_for() {
     let levels = levels_with(&host);
     assert!(machines().is_empty() || levels.len() == KINDS.len() * (2 + DOMAINS), "{}", levels.len());
     let mut script = guest_file() + "xen-cpuid -p\n";
-    for (_, level) in &levels {
-        script += &configuration(level.kind, &line(level).text);
+    let exports: Vec<Export> = levels.iter().map(|(_, level)| line(level)).collect();
+    for ((_, level), export) in levels.iter().zip(&exports) {
+        script += &configuration(level.kind, &export.text);
         script += "echo ==\nxl create -p /tmp/d.cfg && xen-cpuid -p $(xl domid d) && xl destroy d\n";
     }
     let text = ask(&program, &script);
@@ -349,7 +354,7 @@ fn xen_gives_a_domain_the_policy_that_its_line_is_for() {
     let answers: Vec<&str> = answers.split("==\n").collect();
     assert_eq!(answers.len(), levels.len(), "{text}");
     let (mut faults, mut differences) = (Vec::new(), BTreeSet::new());
-    for ((name, level), answer) in levels.iter().zip(answers) {
+    for (((name, level), export), answer) in levels.iter().zip(&exports).zip(answers) {
         let mut fault = |what: String| faults.push(format!("{} {name}: {what}", level.kind));
         if !answer.contains("policy:") {
             fault(answer.to_owned());
@@ -367,7 +372,8 @@ fn xen_gives_a_domain_the_policy_that_its_line_is_for() {
         }
         for leaf in [0, 7, 0x8000_0000] {
             let (found, expected) = (domain.get(leaf, 0).eax, level.leaves.get(leaf, 0).eax);
-            if found != expected {
+            let is_noted = export.notes.iter().any(|note| note.what == ["highest leaf"]);
+            if found != expected && !(leaf == 0 && is_noted && found == 6) {
                 fault(format!("{leaf:#x}.eax is {found:#x}, not {expected:#x}"));
             }
         }

@@ -67,7 +67,10 @@ fn by_name(policy: &Policy, notes: &mut Notes) -> String {
             WordSource::Cpuid { leaf, subleaf, .. } if !highest.reach(leaf, subleaf) => {
                 // Without XSAVE nothing of leaf 0xD is left, and Xen gives guests with the MSR no leaf above 0x80000008.
                 if leaf == 7 {
-                    notes.note(row.name, unsaid(subleaf));
+                    let leaf = format!("7.{}", subleaf.unwrap_or(0));
+                    let reason =
+                        format!("Xen makes no domain with a word for it on hosts without leaf {leaf}: each host's");
+                    notes.note(row.name, reason);
                 }
             }
             _ => {
@@ -81,11 +84,6 @@ fn by_name(policy: &Policy, notes: &mut Notes) -> String {
     notes.note("names", "understood by libxl from Xen 4.19 on; older ones know fewer and other names");
     notes.numbers(policy, &[], "xl has no name for it beside those of features: each host's");
     format!("cpuid = \"{}\"\n", words.join(","))
-}
-
-/// Why a feature of leaf 7 is not said.
-fn unsaid(subleaf: Option<u32>) -> String {
-    format!("Xen makes no domain with a word for it on hosts without leaf 7.{}: each host's", subleaf.unwrap_or(0))
 }
 
 /// A feature's name in libxl.
@@ -112,9 +110,12 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
         let Some(is_on) = said(policy, &features, row) else { continue };
         if highest.reach(leaf, subleaf) {
             say(leaf, subleaf, register, row.place.mask(), if is_on { u32::MAX } else { 0 });
-        } else if leaf == 7 && highest.basic >= 7 && highest.leaf_7.is_none() {
-            notes.note(row.name, unsaid(subleaf));
         }
+    }
+    if highest.basic < policy.leaves.get(0, 0).eax {
+        let reason =
+            format!("{:#x}: some host may lack what is behind it, which the others have to hide", highest.basic);
+        notes.note("highest leaf", reason);
     }
     for (leaf, subleaf, last) in [
         (0, None, Some(highest.basic)),
@@ -149,6 +150,7 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
 
 /// The highest leaves that every host of a policy has.
 struct Highest {
+    /// Below 7 where some host may lack leaf 7.
     basic: u32,
     /// The highest subleaf of leaf 7, where every host has it.
     leaf_7: Option<u32>,
@@ -170,7 +172,8 @@ impl Highest {
         // Intel's CPUs have leaf 0xA since SSSE3.
         let is_late = eax(0) >= 0xd || policy.leaves.vendor() == Vendor::Intel && has("ssse3");
         let leaf_7 = (eax(0) >= 7 && (is_told || is_late)).then(|| eax(7));
-        Self { basic: eax(0), leaf_7, extended: eax(0x8000_0000) }
+        let basic = if leaf_7.is_some() { eax(0) } else { eax(0).min(6) };
+        Self { basic, leaf_7, extended: eax(0x8000_0000) }
     }
 
     fn reach(&self, leaf: u32, subleaf: Option<u32>) -> bool {
