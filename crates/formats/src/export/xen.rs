@@ -95,10 +95,13 @@ fn word(name: &str) -> String {
     }
 }
 
+/// The digits of each register of a leaf.
+type Registers = BTreeMap<(u32, Option<u32>, Register), [u8; 32]>;
+
 /// Digits are those of `xl.cfg`: `0`, `1`, and `x` for the host's default.
 fn by_register(policy: &Policy, notes: &mut Notes) -> String {
     let (features, highest) = (policy.features(), Highest::of(policy));
-    let mut registers: BTreeMap<(u32, Option<u32>, Register), [u8; 32]> = BTreeMap::new();
+    let mut registers = Registers::new();
     let mut say = |leaf, subleaf, register, mask: u32, value: u32| {
         let digits = registers.entry((leaf, subleaf, register)).or_insert(HOSTS);
         for (bit, digit) in digits.iter_mut().rev().enumerate().filter(|(bit, _)| mask >> bit & 1 == 1) {
@@ -135,10 +138,15 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
         say(0x8000_0008, None, Register::Eax, 0xff, bits);
     }
     notes.numbers(policy, &["maxphysaddr"], "each host's");
+    written(&registers)
+}
+
+/// Registers as `xl` takes them: `"LEAF:NAME=DIGITS,…"` for each leaf.
+fn written(registers: &Registers) -> String {
     let mut leaves: Vec<(String, Vec<String>)> = Vec::new();
     for ((leaf, subleaf, register), digits) in registers {
         let leaf = subleaf.map_or(format!("{leaf:#x}"), |subleaf| format!("{leaf:#x},{subleaf:#x}"));
-        let word = format!("{}={}", register.name(), String::from_utf8_lossy(&digits));
+        let word = format!("{}={}", register.name(), String::from_utf8_lossy(digits));
         match leaves.last_mut().filter(|(last, _)| *last == leaf) {
             Some((_, words)) => words.push(word),
             None => leaves.push((leaf, vec![word])),
