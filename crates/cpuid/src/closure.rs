@@ -4,7 +4,7 @@ use selfsame_xstate::ComponentSet;
 
 use crate::feature::{Feature, Relation};
 use crate::featureset::Featureset;
-use crate::model::WORDS;
+use crate::model::{WORDS, small};
 use crate::packed::HELD;
 use crate::place::{Place, Word};
 use crate::table::{FEATURES, feature_at};
@@ -26,7 +26,11 @@ pub(crate) fn lacks<'a>(
     set: &'a Featureset,
     states: ComponentSet,
 ) -> impl Iterator<Item = (&'static Feature, Lack)> + 'a {
-    rows_of(set, &WANTING).filter_map(move |row| {
+    let mut wanting = [0; WORDS];
+    for word in &WANTING {
+        wanting[usize::from(word.index)] = word.lacking(set, states);
+    }
+    rows_of(wanting).filter_map(move |row| {
         if let Some(&needs) = row.needs.iter().find(|&&needs| !set.contains(needs)) {
             return Some((row, Lack::Feature(needs)));
         }
@@ -35,17 +39,16 @@ pub(crate) fn lacks<'a>(
     })
 }
 
-/// Removes from `set`, again and again, what wants something; calls `removed` for each.
-pub(crate) fn close(set: &mut Featureset, states: ComponentSet, mut removed: impl FnMut(&'static Feature, Lack)) {
+/// Removes from `set`, again and again, what wants something.
+pub(crate) fn close(set: &mut Featureset, states: ComponentSet) {
     loop {
-        let before = *set;
-        let mut is_closed = true;
-        for (row, lack) in lacks(&before, states) {
-            is_closed = false;
-            set.remove(row.place);
-            removed(row, lack);
+        let mut removed = 0;
+        for word in &WANTING {
+            let lacking = word.lacking(set, states);
+            set.array_mut()[usize::from(word.index)] &= !lacking;
+            removed |= lacking;
         }
-        if is_closed {
+        if removed == 0 {
             return;
         }
     }
@@ -70,21 +73,137 @@ const fn is_asked(row: &Feature) -> bool {
 
 /// All components that the features of `set` use.
 pub(crate) fn states_of(set: &Featureset) -> ComponentSet {
-    rows_of(set, &STATEFUL).fold(ComponentSet::EMPTY, |states, row| states.union(asked_states(row)))
+    let mut words = STATEFUL;
+    for (word, bits) in words.iter_mut().zip(set.words()) {
+        *word &= bits;
+    }
+    rows_of(words).fold(ComponentSet::EMPTY, |states, row| states.union(asked_states(row)))
 }
 
-/// The features that cannot do without something.
-static WANTING: [u32; WORDS] = {
-    let mut words = [0; WORDS];
-    let mut i = 0;
+/// The features of one word that want the same: a feature, or room for state.
+#[derive(Clone, Copy)]
+struct Want {
+    /// The feature that they need, as a word and its bit; no bit where they want state.
+    needs: (u16, u32),
+    /// The state that they need room for; empty where they want a feature.
+    states: ComponentSet,
+    word: u16,
+    mask: u32,
+}
+
+impl Want {
+    #[inline]
+    const fn is_met(&self, set: &Featureset, states: ComponentSet) -> bool {
+        let (word, bit) = self.needs;
+        set.array()[word as usize] & bit == bit && self.states.is_subset_of(states)
+    }
+
+    const fn is_like(&self, other: &Self) -> bool {
+        self.needs.0 == other.needs.0
+            && self.needs.1 == other.needs.1
+            && self.states.bits() == other.states.bits()
+            && self.word == other.word
+    }
+}
+
+/// All that features want, and how much of the memory that takes.
+const ALL_WANTS: ([Want; 1024], usize) = {
+    let mut wants = [Want { needs: (0, 0), states: ComponentSet::EMPTY, word: 0, mask: 0 }; 1024];
+    let (mut count, mut first_of_word, mut i) = (0, 0, 0);
     while i < FEATURES.len() {
         let row = &FEATURES[i];
-        if is_asked(row) && !(row.needs.is_empty() && asked_states(row).is_empty()) {
-            words[row.place.word().index()] |= row.place.mask();
+        let word = small(row.place.word().index());
+        // The rows of a word follow each other.
+        if count > 0 && wants[count - 1].word != word {
+            first_of_word = count;
+        }
+        // Behind its needs, the state.
+        let mut n = 0;
+        while is_asked(row) && n <= row.needs.len() {
+            let (needs, states) = if n < row.needs.len() {
+                ((small(row.needs[n].word().index()), row.needs[n].mask()), ComponentSet::EMPTY)
+            } else {
+                ((0, 0), asked_states(row))
+            };
+            let want = Want { needs, states, word, mask: 0 };
+            let mut at = first_of_word;
+            while at < count && !wants[at].is_like(&want) {
+                at += 1;
+            }
+            if n < row.needs.len() || !states.is_empty() {
+                if at == count {
+                    wants[count] = want;
+                    count += 1;
+                }
+                wants[at].mask |= row.place.mask();
+            }
+            n += 1;
         }
         i += 1;
     }
+    (wants, count)
+};
+
+/// One word with features that want something.
+#[derive(Clone, Copy)]
+struct WantingWord {
+    index: u16,
+    /// Those features.
+    mask: u32,
+    /// What they want: a part of [`WANTS`].
+    first: u16,
+    end: u16,
+}
+
+impl WantingWord {
+    /// The features of a set that lack something of what they want.
+    #[inline]
+    fn lacking(&self, set: &Featureset, states: ComponentSet) -> u32 {
+        let bits = set.array()[usize::from(self.index)];
+        // Most words are empty.
+        if bits & self.mask == 0 {
+            return 0;
+        }
+        let wants = WANTS.get(usize::from(self.first)..usize::from(self.end)).unwrap_or_default();
+        bits & wants.iter().filter(|want| !want.is_met(set, states)).fold(0, |lacking, want| lacking | want.mask)
+    }
+}
+
+/// The words with features that want something.
+const ALL_WANTING: ([WantingWord; WORDS], usize) = {
+    let mut words = [WantingWord { index: 0, mask: 0, first: 0, end: 0 }; WORDS];
+    let (mut count, mut i) = (0, 0);
+    while i < ALL_WANTS.1 {
+        let want = &ALL_WANTS.0[i];
+        if count == 0 || words[count - 1].index != want.word {
+            words[count] = WantingWord { index: want.word, mask: 0, first: small(i), end: 0 };
+            count += 1;
+        }
+        words[count - 1].mask |= want.mask;
+        words[count - 1].end = small(i + 1);
+        i += 1;
+    }
+    (words, count)
+};
+
+static WANTING: [WantingWord; ALL_WANTING.1] = {
+    let mut words = [ALL_WANTING.0[0]; ALL_WANTING.1];
+    let mut i = 0;
+    while i < words.len() {
+        words[i] = ALL_WANTING.0[i];
+        i += 1;
+    }
     words
+};
+
+static WANTS: [Want; ALL_WANTS.1] = {
+    let mut wants = [ALL_WANTS.0[0]; ALL_WANTS.1];
+    let mut i = 0;
+    while i < wants.len() {
+        wants[i] = ALL_WANTS.0[i];
+        i += 1;
+    }
+    wants
 };
 
 /// The features that use state.
@@ -100,10 +219,10 @@ static STATEFUL: [u32; WORDS] = {
     words
 };
 
-/// The rows of those features of `set` that are in `mask`, in the order of their places.
-fn rows_of<'a>(set: &'a Featureset, mask: &'static [u32; WORDS]) -> impl Iterator<Item = &'static Feature> + 'a {
+/// The rows of features, by their words, in the order of their places.
+fn rows_of(words: [u32; WORDS]) -> impl Iterator<Item = &'static Feature> {
     // Most words have no feature, and most others are empty: the word is named when it is not.
-    let words = HELD.iter().map(|&at| (usize::from(at), set.words()[usize::from(at)] & mask[usize::from(at)]));
+    let words = HELD.iter().map(move |&at| (usize::from(at), words[usize::from(at)]));
     words.filter(|(_, bits)| *bits != 0).flat_map(|(index, mut bits)| {
         let word = Word::from_index(index);
         core::iter::from_fn(move || {

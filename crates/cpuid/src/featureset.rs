@@ -40,6 +40,11 @@ impl Featureset {
         &self.0
     }
 
+    /// The words in their array, to be changed.
+    pub(crate) const fn array_mut(&mut self) -> &mut [u32; WORDS] {
+        &mut self.0
+    }
+
     /// One word.
     pub const fn word(&self, word: Word) -> u32 {
         self.0[word.index()]
@@ -58,6 +63,13 @@ impl Featureset {
     /// Takes a bit away.
     pub const fn remove(&mut self, place: Place) {
         self.0[place.word().index()] &= !place.mask();
+    }
+
+    /// Takes the features of `other` away.
+    pub fn remove_all(&mut self, other: &Self) {
+        for (word, others) in self.0.iter_mut().zip(&other.0) {
+            *word &= !others;
+        }
     }
 
     /// Whether every bit of this set is in `other`.

@@ -135,7 +135,7 @@ impl Hardware {
         }
         trims.apply_to_host(&mut leaves, &mut set);
         let geometry = usable_geometry(raw, raw.vendor());
-        close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+        close(&mut set, geometry.components().union(ComponentSet::LEGACY));
         rebuild(&mut leaves, &set, &geometry, Floor::default());
         Self { leaves, set, geometry }
     }
@@ -184,10 +184,10 @@ impl Hardware {
         quirk(&self.leaves, &self.set, kind, &mut set);
         trims.apply_to_guest(kind, &mut leaves, &mut set);
         let is_unsafe = is_unsafe_by(&set);
-        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY));
         quirk::settle_rsba(is_unsafe, kind, &mut set);
         quirk::settle_speculation(kind, &mut set);
-        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+        close(&mut set, self.geometry.components().union(ComponentSet::LEGACY));
         rebuild(&mut leaves, &set, &self.geometry, Floor::default());
         Policy { kind, topology: None, leaves }
     }
@@ -210,7 +210,7 @@ fn offered_policy(
     vmm_makes(&leaves, &mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);
     let geometry = usable_geometry(offered, offered.vendor());
-    close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+    close(&mut set, geometry.components().union(ComponentSet::LEGACY));
     rebuild(&mut leaves, &set, &geometry, Floor::default());
     Policy { kind, topology: None, leaves }
 }

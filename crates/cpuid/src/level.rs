@@ -230,7 +230,7 @@ impl<'a> Leveller<'a> {
             rebuild_enumeration(&mut all);
             all.geometry()
         };
-        close(&mut set, geometry.components().union(ComponentSet::LEGACY), |_, _| {});
+        close(&mut set, geometry.components().union(ComponentSet::LEGACY));
         quirk::settle_rsba(is_unsafe, self.kind, &mut set);
         let used = crate::closure::states_of(&set);
         if !set.contains(leaf_01::CLFLUSH) {

@@ -69,7 +69,7 @@ impl NamedHost<'_> {
             *word = bits & taken;
         }
         let mut set = Featureset::from_words(words);
-        close(&mut set, self.room(), |_, _| {});
+        close(&mut set, self.room());
         self.settle(&mut set);
         set
     }

@@ -45,6 +45,17 @@ pub(crate) static HELD: [u16; COUNT] = {
     held
 };
 
+/// The bits of those words that have a row.
+static HELD_BITS: [u32; COUNT] = {
+    let mut bits = [0; COUNT];
+    let mut at = 0;
+    while at < COUNT {
+        bits[at] = NAMED[HELD[at] as usize];
+        at += 1;
+    }
+    bits
+};
+
 /// Where each word is held; beyond the end where it is not.
 static HELD_AT: [u16; WORDS] = {
     let mut held_at = [small(COUNT); WORDS];
@@ -66,7 +77,24 @@ impl PackedFeatures {
 
     /// Adds the set to another.
     pub fn add_to(&self, set: &mut Featureset) {
-        *set = *set | Featureset::from(self);
+        let words = set.array_mut();
+        for (at, bits) in HELD.iter().zip(self.0) {
+            words[usize::from(*at)] |= bits;
+        }
+    }
+
+    /// Keeps the features that are in `other` too.
+    pub fn keep(&mut self, other: &Self) {
+        for (bits, others) in self.0.iter_mut().zip(other.0) {
+            *bits &= others;
+        }
+    }
+
+    /// Adds the features of `other`.
+    pub fn add(&mut self, other: &Self) {
+        for (bits, others) in self.0.iter_mut().zip(other.0) {
+            *bits |= others;
+        }
     }
 
     /// How many features the set has.
@@ -82,7 +110,11 @@ impl PackedFeatures {
 
 impl From<&Featureset> for PackedFeatures {
     fn from(set: &Featureset) -> Self {
-        Self(HELD.map(|word| set.array()[usize::from(word)] & NAMED[usize::from(word)]))
+        let mut packed = HELD_BITS;
+        for (bits, word) in packed.iter_mut().zip(&HELD) {
+            *bits &= set.array()[usize::from(*word)];
+        }
+        Self(packed)
     }
 }
 
