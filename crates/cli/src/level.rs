@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use selfsame_cpuid::{Disagreement, Featureset, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
+use selfsame_cpuid::{Disagreement, Host, Kind, Leveller, Policy, Rule, Trims, Value, What, feature_at};
 use selfsame_formats::Kin;
 
 use crate::Verdict;
@@ -151,11 +151,10 @@ impl<'m> Level<'m> {
                 leveller.add(&seen.machine.name, seen.host().default());
                 continue;
             };
-            let given = Featureset::from(&*named.given);
             match families.entry(Rc::as_ptr(&named.kin)) {
-                Entry::Occupied(entry) => entry.into_mut().1.add(&given),
+                Entry::Occupied(entry) => entry.into_mut().1.add(&named.given),
                 Entry::Vacant(entry) => {
-                    entry.insert((&seen.machine.name, Kin::new(&named.machine, &given)));
+                    entry.insert((&seen.machine.name, Kin::new(&named.machine, &named.given)));
                 }
             }
         }
@@ -195,22 +194,23 @@ impl<'m> Level<'m> {
     pub(crate) fn costs(&self) -> Vec<CostMember> {
         let mut costs: Vec<CostMember> = Vec::with_capacity(self.seen.len());
         let mut known: HashMap<*const Said, usize> = HashMap::with_capacity(self.seen.len());
+        let mut before: Option<&Machine> = None;
         for (i, seen) in self.seen.iter().enumerate() {
-            let host = seen.machine.name.clone();
-            let alike = known.get(&seen.machine.likeness()).and_then(|&i| costs.get(i)).cloned();
-            known.entry(seen.machine.likeness()).or_insert(i);
-            costs.push(match alike {
-                Some(cost) => CostMember { host, ..cost },
-                None => CostMember {
-                    host,
-                    path: shown(&seen.machine.path).into(),
-                    source: seen.machine.source().into(),
-                    cpu: seen.machine.cpu(),
-                    features: seen.given_count(),
-                    lost: 0,
-                    lost_alone: Vec::new(),
-                },
-            });
+            let machine = seen.machine;
+            // Hosts of one file come together, mostly.
+            let is_beside = |other: &Machine| Rc::ptr_eq(&other.path, &machine.path) && other.origin == machine.origin;
+            let (path, source) = match costs.last() {
+                Some(cost) if before.is_some_and(is_beside) => (Rc::clone(&cost.path), Rc::clone(&cost.source)),
+                _ => (shown(&machine.path).into(), machine.source().into()),
+            };
+            let first = *known.entry(machine.likeness()).or_insert(i);
+            let (cpu, features) = match costs.get(first) {
+                Some(alike) => (Rc::clone(&alike.cpu), alike.features),
+                None => (machine.cpu(), seen.given_count()),
+            };
+            let host = machine.name.clone();
+            costs.push(CostMember { host, path, source, cpu, features, lost: 0, lost_alone: Vec::new() });
+            before = Some(machine);
         }
         for lost in &self.lost {
             for &host in &*lost.hosts {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use selfsame_cpuid::{Feature, Gives as _, Member, Policy, Rule, blame, kept_as_warning};
 
 use crate::terminal::count;
-use crate::why::{BY_WORDS, Group, NOT_OFFERED, Seen};
+use crate::why::{BY_WORDS, Group, NOT_OFFERED, Seen, Sets};
 
 /// A feature that some host has and the level lacks.
 #[derive(Debug)]
@@ -32,22 +32,21 @@ pub(crate) struct Unwarned {
 
 /// What a level lost of what its hosts have. Of each of `groups`, hosts that are alike, one is blamed for all.
 pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Vec<Lost>, Vec<Unwarned>) {
-    let firsts: Vec<(&Group, &Seen<'_>)> =
-        groups.iter().filter_map(|group| Some((group, seen.get(*group.first()?)?))).collect();
-    let members: Vec<Member<'_, Seen<'_>>> =
-        firsts.iter().map(|(_, seen)| Member { name: &seen.machine.name, host: *seen }).collect();
+    let firsts: Vec<Alike<'_>> = groups.iter().filter_map(|group| Alike::of(group, seen)).collect();
+    let members: Vec<Member<'_, Sets<'_>>> =
+        firsts.iter().map(|alike| Member { name: &alike.first.machine.name, host: &alike.sets }).collect();
     let mut lost = Vec::new();
     // Few sets of hosts cost many features.
-    let mut known: Vec<(Vec<Blamed<'_>>, Rc<[usize]>)> = Vec::new();
+    let mut known: Vec<(Vec<&Alike<'_>>, Rc<[usize]>)> = Vec::new();
     blame(level, &members, |loss| {
         let feature = loss.feature;
-        let mut blamed: Vec<Blamed<'_>> = Vec::with_capacity(firsts.len());
-        blamed.extend(loss.places().filter_map(|at| firsts.get(at).copied()));
+        let mut blamed: Vec<&Alike<'_>> = Vec::with_capacity(firsts.len());
+        blamed.extend(loss.places().filter_map(|at| firsts.get(at)));
         let is_by_host = !blamed.is_empty();
         // What the words take away is no host's cost.
-        blamed.retain(|(_, first)| !first.is_trimmed(feature));
+        blamed.retain(|alike| !alike.first.is_trimmed(feature));
         // What thousands of hosts say in the same words is not asked of each.
-        let is_unoffered = |(_, host): &Blamed<'_>| host.machine.is_offered() && !host.has(feature.place);
+        let is_unoffered = |alike: &&Alike<'_>| alike.is_offered && !alike.sets.has(feature.place);
         let (rule, because) = match loss.rule {
             Rule::NotOnHost if is_by_host && blamed.is_empty() => by_words(feature, seen),
             Rule::NotOnHost if blamed.iter().all(is_unoffered) => (Rule::NotOnHost, NOT_OFFERED.to_owned()),
@@ -64,24 +63,36 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Ve
     });
     let mut unwarned = Vec::new();
     kept_as_warning(level, &members, |warning| {
-        let groups: Vec<Blamed<'_>> = warning.places().filter_map(|at| firsts.get(at).copied()).collect();
+        let groups: Vec<&Alike<'_>> = warning.places().filter_map(|at| firsts.get(at)).collect();
         unwarned.push(Unwarned { feature: warning.feature, hosts: places(&groups, seen.len()) });
     });
     (lost, unwarned)
 }
 
-/// Hosts that are alike, and the first of them.
-type Blamed<'s> = (&'s Group, &'s Seen<'s>);
+/// Hosts that are alike.
+struct Alike<'s> {
+    hosts: &'s Group,
+    first: &'s Seen<'s>,
+    sets: Sets<'s>,
+    is_offered: bool,
+}
+
+impl<'s> Alike<'s> {
+    fn of(hosts: &'s Group, seen: &'s [Seen<'s>]) -> Option<Self> {
+        let first = seen.get(*hosts.first()?)?;
+        Some(Self { hosts, first, sets: first.sets(), is_offered: first.machine.is_offered() })
+    }
+}
 
 /// Whether two lists are of the same groups.
-fn is_same(a: &[Blamed<'_>], b: &[Blamed<'_>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|((a, _), (b, _))| std::ptr::eq(*a, *b))
+fn is_same(a: &[&Alike<'_>], b: &[&Alike<'_>]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b))
 }
 
 /// The hosts of groups, of `count` in all, ascending.
-fn places(groups: &[Blamed<'_>], count: usize) -> Vec<usize> {
+fn places(groups: &[&Alike<'_>], count: usize) -> Vec<usize> {
     let mut is_there = vec![false; count];
-    for &host in groups.iter().flat_map(|(group, _)| *group) {
+    for &host in groups.iter().flat_map(|alike| alike.hosts) {
         if let Some(is_there) = is_there.get_mut(host) {
             *is_there = true;
         }
@@ -98,9 +109,9 @@ fn by_words(feature: &Feature, seen: &[Seen<'_>]) -> (Rule, String) {
 }
 
 /// The rule by which hosts cost a feature: one that has it and hides it does so by another than one that lacks it.
-fn rule_on_hosts(feature: &Feature, hosts: &[Blamed<'_>]) -> Rule {
-    let mut rules = hosts.iter().map(|(_, seen)| {
-        let cause = seen.has(feature.place).then(|| seen.why_not(feature)).flatten();
+fn rule_on_hosts(feature: &Feature, hosts: &[&Alike<'_>]) -> Rule {
+    let mut rules = hosts.iter().map(|alike| {
+        let cause = alike.sets.has(feature.place).then(|| alike.first.why_not(feature)).flatten();
         cause.map_or(Rule::NotOnHost, |cause| cause.rule)
     });
     let first = rules.next().unwrap_or(Rule::NotOnHost);
@@ -111,21 +122,22 @@ fn rule_on_hosts(feature: &Feature, hosts: &[Blamed<'_>]) -> Rule {
 const LONG: usize = 16;
 
 /// Why the hosts that cost a feature do not give it: each cause once, with its hosts where there are several.
-fn not_on_host(feature: &Feature, blamed: &[Blamed<'_>], seen: &[Seen<'_>]) -> String {
-    let mut causes: Vec<(Cow<'static, str>, Vec<Blamed<'_>>)> = Vec::new();
-    for &(group, host) in blamed {
+fn not_on_host(feature: &Feature, blamed: &[&Alike<'_>], seen: &[Seen<'_>]) -> String {
+    let mut causes: Vec<(Cow<'static, str>, Vec<&Alike<'_>>)> = Vec::new();
+    for &alike in blamed {
+        let host = alike.first;
         let text = match host.why_not(feature) {
-            Some(cause) if host.has(feature.place) || !host.machine.is_derived() => cause.text,
+            Some(cause) if alike.sets.has(feature.place) || !host.machine.is_derived() => cause.text,
             _ => host.lacks(feature.place).into(),
         };
         match causes.iter_mut().find(|(known, _)| *known == text) {
-            Some((_, groups)) => groups.push((group, host)),
-            None => causes.push((text, vec![(group, host)])),
+            Some((_, groups)) => groups.push(alike),
+            None => causes.push((text, vec![alike])),
         }
     }
-    let who = |groups: &[Blamed<'_>]| {
+    let who = |groups: &[&Alike<'_>]| {
         let names = || places(groups, seen.len()).into_iter().filter_map(|i| Some(&*seen.get(i)?.machine.name));
-        match groups.iter().map(|(group, _)| group.len()).sum() {
+        match groups.iter().map(|alike| alike.hosts.len()).sum() {
             1 => names().collect(),
             2 if names().all(|name| name.len() <= LONG) => names().collect::<Vec<_>>().join(", "),
             number => count(number, "host"),

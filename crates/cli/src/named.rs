@@ -1,6 +1,6 @@
 //! Hosts of which a file names features: a fleet has thousands, and what many of them have in common is kept once.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use selfsame_cpuid::{Finding as Oddity, PackedFeatures, Place};
@@ -40,7 +40,7 @@ pub(crate) struct CommonToKin {
 pub(crate) struct Kindred {
     kin: HashMap<Kinship, Rc<CommonToKin>>,
     /// Features that stand without others which they need.
-    orphans: HashMap<(Place, Place), Rc<Finding>>,
+    orphans: BTreeMap<(Place, Place), Rc<Finding>>,
 }
 
 impl Kindred {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use selfsame_cpuid::{
-    Feature, Featureset, Gives, Host, Kind, Offer, Offer::*, Place, Relation, Rule, Trims, What, WordSource, feature_at,
+    Feature, Featureset, Gives, Host, Kind, Offer, Offer::*, PackedFeatures, Place, Relation, Rule, Trims, What,
+    WordSource, feature_at,
 };
 use selfsame_xstate::{Class, ComponentSet, Offsets};
 
@@ -84,7 +85,11 @@ impl<'m> Seen<'m> {
     /// Sees all hosts of a pool as guests of one kind do; those that are alike, once.
     pub(crate) fn all(machines: &'m [Machine], kind: Kind, trims: &Trims) -> Result<Vec<Self>, Problem> {
         let mut views: BTreeMap<*const Said, Rc<View>> = BTreeMap::new();
+        let is_untrimmed = *trims == Trims::NONE;
         let see = |machine: &'m Machine| {
+            if machine.named().is_some() && is_untrimmed {
+                return Ok(Self { machine, kind, view: None });
+            }
             if let Some(view) = views.get(&machine.likeness()) {
                 return Ok(Self { machine, kind, view: Some(Rc::clone(view)) });
             }
@@ -109,6 +114,15 @@ impl<'m> Seen<'m> {
     /// The names of its features, where they tell all that guests see.
     pub(crate) fn named(&self) -> Option<&'m Named> {
         self.machine.named().filter(|_| self.view.is_none())
+    }
+
+    /// What it has and gives.
+    pub(crate) fn sets(&self) -> Sets<'_> {
+        match (self.named(), &self.view) {
+            (Some(named), _) => Sets::Named { has: named.machine.features(), gives: &named.given },
+            (None, Some(view)) => Sets::Whole { has: view.host.raw(), gives: &view.default },
+            (None, None) => Sets::Whole { has: &Featureset::EMPTY, gives: &Featureset::EMPTY },
+        }
     }
 
     /// Whether a guest may have a feature here.
@@ -210,24 +224,56 @@ impl<'m> Seen<'m> {
 
 impl Gives for Seen<'_> {
     fn has(&self, place: Place) -> bool {
-        match (self.named(), &self.view) {
-            (Some(named), _) => named.machine.features().contains(place),
-            (_, view) => view.as_ref().is_some_and(|view| view.host.raw().contains(place)),
+        self.sets().has(place)
+    }
+
+    fn gives(&self, place: Place) -> bool {
+        self.sets().gives(place)
+    }
+
+    fn add_to(&self, all: &mut Featureset) {
+        self.sets().add_to(all);
+    }
+}
+
+/// What a host has and gives, at hand: thousands of hosts are asked about hundreds of features.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sets<'s> {
+    /// Of a host of which there is nothing but names.
+    Named {
+        /// What it has.
+        has: &'s PackedFeatures,
+        /// What a new guest sees there.
+        gives: &'s PackedFeatures,
+    },
+    /// Of any other.
+    Whole {
+        /// What it has.
+        has: &'s Featureset,
+        /// What a new guest sees there.
+        gives: &'s Featureset,
+    },
+}
+
+impl Gives for Sets<'_> {
+    fn has(&self, place: Place) -> bool {
+        match self {
+            Self::Named { has, .. } => has.contains(place),
+            Self::Whole { has, .. } => has.contains(place),
         }
     }
 
     fn gives(&self, place: Place) -> bool {
-        match (self.named(), &self.view) {
-            (Some(named), _) => named.given.contains(place),
-            (_, view) => view.as_ref().is_some_and(|view| view.default.contains(place)),
+        match self {
+            Self::Named { gives, .. } => gives.contains(place),
+            Self::Whole { gives, .. } => gives.contains(place),
         }
     }
 
     fn add_to(&self, all: &mut Featureset) {
-        match (self.named(), &self.view) {
-            (Some(named), _) => named.machine.features().add_to(all),
-            (_, Some(view)) => *all = *all | *view.host.raw(),
-            (None, None) => {}
+        match self {
+            Self::Named { has, .. } => has.add_to(all),
+            Self::Whole { has, .. } => *all = *all | **has,
         }
     }
 }

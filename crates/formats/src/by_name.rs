@@ -225,7 +225,7 @@ pub(crate) fn drop_unreadable(present: &mut Featureset) {
     });
     for (gate, behind) in &*UNREADABLE {
         if !gate.is_some_and(|gate| present.contains(gate)) {
-            *present = *present - *behind;
+            present.remove_all(behind);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Machines of which a file names features: kept as names, and laid out as leaves only where somebody wants leaves.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use selfsame_cpuid::{
@@ -34,7 +34,7 @@ pub struct NamedMachine {
 }
 
 /// Whether components, user and supervisor, all have a place on the CPUs of AMD and its like, or of Intel and its.
-pub(crate) type Rooms = HashMap<(u64, u64, bool), bool>;
+pub(crate) type Rooms = BTreeMap<(u64, u64, bool), bool>;
 
 /// What machines have in common whose default policies differ in features only: see [`Kin`].
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
@@ -202,22 +202,22 @@ impl About {
 #[derive(Clone, Debug)]
 pub struct Kin {
     first: NamedMachine,
-    by_all: Featureset,
-    by_any: Featureset,
+    by_all: PackedFeatures,
+    by_any: PackedFeatures,
     hidden: Featureset,
 }
 
 impl Kin {
     /// Begins with a machine on which guests see `given`.
-    pub fn new(first: &NamedMachine, given: &Featureset) -> Self {
-        let hidden = first.unpacked().hidden(given).collect();
+    pub fn new(first: &NamedMachine, given: &PackedFeatures) -> Self {
+        let hidden = first.unpacked().hidden(&Featureset::from(given)).collect();
         Self { first: first.clone(), by_all: *given, by_any: *given, hidden }
     }
 
     /// Adds a machine of the same kinship on which guests see `given`.
-    pub fn add(&mut self, given: &Featureset) {
-        self.by_all = self.by_all & *given;
-        self.by_any = self.by_any | *given;
+    pub fn add(&mut self, given: &PackedFeatures) {
+        self.by_all.keep(given);
+        self.by_any.add(given);
     }
 
     /// What CPUID would answer on two machines whose level is that of all.
@@ -226,7 +226,8 @@ impl Kin {
         // The width that features imply is that of the file's features, not only of those that guests see.
         let least = by_name::least_physical_bits(&self.first.unpacked().features);
         let identity = Identity { physical_bits: identity.physical_bits.or(Some(least)), ..identity.clone() };
-        let leaves = |given| self.first.dump_of("", &(given | self.hidden), identity.clone()).raw().leaves;
-        [self.by_all, self.by_any].map(leaves)
+        let features = |given| Featureset::from(given) | self.hidden;
+        let leaves = |given| self.first.dump_of("", &features(given), identity.clone()).raw().leaves;
+        [&self.by_all, &self.by_any].map(leaves)
     }
 }

@@ -178,7 +178,9 @@ impl CpuDefinition {
             // What stands deeper describes caches or memory.
             match tag.name() {
                 "feature" if depth == 1 => {
-                    self.features.reserve(FEW_FEATURES);
+                    if self.features.is_empty() {
+                        self.features.reserve(FEW_FEATURES);
+                    }
                     let end = tags.read(xml.bytes(), tag.offset, &mut self.features);
                     if end > tag.offset {
                         xml.skip_to(end);
@@ -290,8 +292,11 @@ impl Hasher for TagHasher {
         for eight in eights {
             add(u64::from_le_bytes(*eight));
         }
-        for byte in rest {
-            add(u64::from(*byte));
+        // Some of the last eight bytes count twice.
+        match bytes.last_chunk::<8>() {
+            Some(last) if !rest.is_empty() => add(u64::from_le_bytes(*last)),
+            Some(_) => {}
+            None => rest.iter().for_each(|byte| add(u64::from(*byte))),
         }
     }
 
@@ -314,10 +319,11 @@ fn some(text: String) -> Option<String> {
 }
 
 fn signature(tag: &Tag<'_>) -> Option<Signature> {
-    let number = |name| tag.attribute(name)?.parse::<u16>().ok();
+    let numbers = tag.attributes(["family", "model", "stepping"]).map(|text| text?.parse::<u16>().ok());
+    let [family, model, stepping] = numbers;
     Some(Signature {
-        family: number("family")?,
-        model: number("model")?.try_into().ok()?,
-        stepping: number("stepping").unwrap_or(0).try_into().ok()?,
+        family: family?,
+        model: model?.try_into().ok()?,
+        stepping: stepping.unwrap_or(0).try_into().ok()?,
     })
 }

@@ -82,7 +82,7 @@ impl CpuDefinition {
         let model = self.named_model(models)?;
         let mut is_known = model.is_some();
         let mut present = model.map_or(Featureset::EMPTY, |model| model.features);
-        let mut optional = Featureset::EMPTY;
+        let mut optional: Option<Featureset> = None;
         for (feature, policy) in &self.features {
             let place = match feature {
                 NamedFeature::Known(place) => *place,
@@ -98,13 +98,13 @@ impl CpuDefinition {
                 FeaturePolicy::Force | FeaturePolicy::Require => present.insert(place),
                 FeaturePolicy::Disable | FeaturePolicy::Forbid => present.remove(place),
                 FeaturePolicy::Optional => {
-                    optional.insert(place);
+                    optional.get_or_insert(Featureset::EMPTY).insert(place);
                     continue;
                 }
             }
             is_known = true;
         }
-        if !optional.is_empty() {
+        if let Some(optional) = optional {
             let reason =
                 format!("policy='optional' says nothing of this CPU: {} left as the model has it", optional.len());
             findings.note("features", None, reason);

@@ -27,7 +27,7 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadE
         models,
         end: Finder::new(b"</cpu>"),
         machines: Vec::new(),
-        by_text: HashMap::new(),
+        by_text: HashMap::default(),
         tags: KnownTags::default(),
         rooms: Rooms::new(),
         abouts: HashMap::new(),
@@ -65,13 +65,13 @@ struct Reader<'a> {
     end: Finder<'static>,
     machines: Vec<Machines>,
     /// Which of them an element is, by its whole text: hosts of a fleet are mostly the same, letter for letter.
-    by_text: HashMap<Text<'a>, usize>,
+    by_text: HashMap<Text<'a>, usize, BuildHasherDefault<TagHasher>>,
     /// Features by the text of their tags.
     tags: KnownTags<'a>,
     /// Which state has a place.
     rooms: Rooms,
-    /// What many elements say alike.
-    abouts: HashMap<AboutKey, Arc<About>>,
+    /// What many elements say alike, by a hash of it.
+    abouts: HashMap<u64, KnownAbout>,
     /// Machines by a hash of what the element says, which leaves out topology, microcode and clocks.
     by_said: HashMap<u64, usize>,
     /// What the first element says.
@@ -197,35 +197,53 @@ impl<'a> Reader<'a> {
     }
 
     fn about(&mut self, definition: &CpuDefinition) -> Result<Arc<About>, ReadError> {
-        let key = AboutKey {
-            model: definition.model.clone(),
-            vendor: definition.vendor.clone(),
-            vendor_id: definition.vendor_id,
-            signature: definition.signature,
-            physical_bits: definition.physical_bits,
-            architecture: definition.architecture.clone(),
-            mode: definition.mode,
-            context: self.context.len(),
-        };
-        if let Some(about) = self.abouts.get(&key) {
-            return Ok(Arc::clone(about));
+        let context = self.context.len();
+        let key = AboutKey::of(definition, context);
+        let hash = BuildHasherDefault::<TagHasher>::default().hash_one(&key);
+        if let Some(known) = self.abouts.get(&hash)
+            && AboutKey::of(&known.definition, known.context) == key
+        {
+            return Ok(Arc::clone(&known.about));
         }
         let about = Arc::new(definition.about(self.models, &self.context)?);
-        self.abouts.insert(key, Arc::clone(&about));
+        let definition = CpuDefinition { features: Vec::new(), ..definition.clone() };
+        self.abouts.insert(hash, KnownAbout { definition, context, about: Arc::clone(&about) });
         Ok(about)
     }
 }
 
+/// What elements say alike, with one of those that say it.
+struct KnownAbout {
+    definition: CpuDefinition,
+    context: usize,
+    about: Arc<About>,
+}
+
 /// What elements must have in common for everything but their features to be the same.
 #[derive(Eq, Hash, PartialEq)]
-struct AboutKey {
-    model: Option<String>,
-    vendor: Option<String>,
+struct AboutKey<'k> {
+    model: Option<&'k str>,
+    vendor: Option<&'k str>,
     vendor_id: Option<[u8; 12]>,
     signature: Option<Signature>,
     physical_bits: Option<u8>,
-    architecture: Option<String>,
+    architecture: Option<&'k str>,
     mode: Mode,
     /// How much of the context there was.
     context: usize,
+}
+
+impl<'k> AboutKey<'k> {
+    fn of(definition: &'k CpuDefinition, context: usize) -> Self {
+        Self {
+            model: definition.model.as_deref(),
+            vendor: definition.vendor.as_deref(),
+            vendor_id: definition.vendor_id,
+            signature: definition.signature,
+            physical_bits: definition.physical_bits,
+            architecture: definition.architecture.as_deref(),
+            mode: definition.mode,
+            context,
+        }
+    }
 }

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::ops::Range;
 
+use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
@@ -11,6 +12,9 @@ use crate::error::ReadError;
 
 /// libvirt's deepest document has ten levels: what is deeper is not libvirt's.
 const MAX_DEPTH: usize = 64;
+
+/// So many ends of tags may be passed before a new reader takes less memory.
+const MANY_PASSED: usize = 1024;
 
 /// What comes next in a document.
 #[derive(Debug)]
@@ -39,23 +43,45 @@ impl Tag<'_> {
 
     /// The value of an attribute; `None` where it is missing or malformed.
     pub(crate) fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        let [value] = self.attributes([name]);
+        value
+    }
+
+    /// The values of several attributes, found together.
+    pub(crate) fn attributes<const N: usize>(&self, names: [&str; N]) -> [Option<Cow<'_, str>>; N] {
+        let mut found = [const { None }; N];
         let mut attributes = self.start.attributes();
         // Twice the same attribute: the first counts, and looking for others costs more than the whole tag.
-        let attribute = attributes.with_checks(false).flatten().find(|attribute| attribute.key.into_inner() == name)?;
-        if !attribute.value.bytes().any(|byte| matches!(byte, b'&' | b'\t' | b'\r' | b'\n')) {
-            return Some(attribute.value);
+        for attribute in attributes.with_checks(false).flatten() {
+            let place = names.iter().zip(&mut found).find(|(name, _)| attribute.key.into_inner() == **name);
+            if let Some((_, place @ None)) = place {
+                *place = Some(attribute);
+            }
+            if found.iter().all(Option::is_some) {
+                break;
+            }
         }
-        let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
-        Some(Cow::Owned(value.into_owned()))
+        found.map(|attribute| value_of(attribute?))
     }
+}
+
+/// The value of an attribute; `None` where it is malformed.
+fn value_of(attribute: Attribute<'_>) -> Option<Cow<'_, str>> {
+    if !attribute.value.bytes().any(|byte| matches!(byte, b'&' | b'\t' | b'\r' | b'\n')) {
+        return Some(attribute.value);
+    }
+    let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
+    Some(Cow::Owned(value.into_owned()))
 }
 
 /// A document, read from its beginning to its end.
 pub(crate) struct Xml<'a> {
     bytes: &'a [u8],
     reader: Reader<&'a [u8]>,
-    /// Where the reader was begun.
+    /// Where the reader would have begun, had it read all up to where it is.
     begin: usize,
+    /// How often something was passed.
+    passed: usize,
     /// The open tags: where the name of each lies.
     path: Vec<Range<usize>>,
     /// A tag that closed itself is still to be closed.
@@ -67,12 +93,20 @@ pub(crate) struct Xml<'a> {
 impl<'a> Xml<'a> {
     /// Begins at the beginning of a file.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, reader: reader(bytes), begin: 0, path: Vec::new(), is_closing: false, counted: Cell::new((0, 1)) }
+        Self {
+            bytes,
+            reader: reader(bytes),
+            begin: 0,
+            passed: 0,
+            path: Vec::new(),
+            is_closing: false,
+            counted: Cell::new((0, 1)),
+        }
     }
 
     /// Where the next item begins.
     pub(crate) fn offset(&self) -> usize {
-        self.begin.saturating_add(usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX))
+        self.begin.saturating_add(self.position())
     }
 
     /// The name of the tag around the one that was opened last.
@@ -110,8 +144,20 @@ impl<'a> Xml<'a> {
 
     /// Goes on at `offset`, which must be right after an element that follows the last one, and beside it.
     pub(crate) fn pass(&mut self, offset: usize) {
-        self.begin = offset.min(self.bytes.len());
-        self.reader = reader(self.bytes.get(self.begin..).unwrap_or_default());
+        let offset = offset.min(self.bytes.len());
+        let rest = self.bytes.get(offset..).unwrap_or_default();
+        self.passed += 1;
+        // The reader keeps the name of each tag whose end it does not see: it is begun anew before they are many.
+        if self.passed % MANY_PASSED == 0 {
+            self.reader = reader(rest);
+        }
+        *self.reader.get_mut() = rest;
+        self.begin = offset.saturating_sub(self.position());
+    }
+
+    /// How much the reader has read.
+    fn position(&self) -> usize {
+        usize::try_from(self.reader.buffer_position()).unwrap_or(usize::MAX)
     }
 
     /// The next item; `None` at the end of the file.
@@ -126,7 +172,7 @@ impl<'a> Xml<'a> {
         }
         loop {
             let offset = self.offset();
-            let event = self.reader.read_event().map_err(|error| self.malformed(&error))?;
+            let event = self.reader.read_event().map_err(|error| self.malformed(&error, offset))?;
             return match event {
                 Event::Start(start) => self.open(start, "<>"),
                 Event::Empty(start) => {
@@ -158,6 +204,9 @@ impl<'a> Xml<'a> {
     ///
     /// As [`Xml::next`].
     pub(crate) fn text(&mut self) -> Result<String, ReadError> {
+        if let Some(text) = self.plain_text() {
+            return Ok(text.to_owned());
+        }
         let mut content = String::new();
         let depth = self.path.len();
         while self.path.len() >= depth {
@@ -168,6 +217,18 @@ impl<'a> Xml<'a> {
             }
         }
         Ok(content)
+    }
+
+    /// Passes the tag that was opened last if nothing but text is in it, and returns that: nearly always it is so, and
+    /// faster than event by event. What the reader would trim, replace or refuse is left to it.
+    fn plain_text(&mut self) -> Option<&'a str> {
+        let name = self.bytes.get(self.path.last().filter(|_| !self.is_closing)?.clone())?;
+        let rest = self.bytes.get(self.offset()..)?;
+        let (text, end) = rest.split_at_checked(memchr::memchr3(b'<', b'&', b'\r', rest)?)?;
+        let after = end.strip_prefix(b"</")?.strip_prefix(name)?.strip_prefix(b">")?;
+        let text = str::from_utf8(text).ok().filter(|text| text.trim() == *text)?;
+        self.skip_to(self.bytes.len().saturating_sub(after.len()));
+        Some(text)
     }
 
     /// Opens a tag that was just read, `brackets` around it; white space may stand before it.
@@ -182,9 +243,14 @@ impl<'a> Xml<'a> {
         Ok(Some(Item::Open(Tag { start, offset })))
     }
 
-    fn malformed(&self, error: &quick_xml::Error) -> ReadError {
+    /// An error of the reader about an item that begins at `item`, after white space.
+    fn malformed(&self, error: &quick_xml::Error, item: usize) -> ReadError {
         use quick_xml::Error as E;
-        let offset = self.begin.saturating_add(usize::try_from(self.reader.error_position()).unwrap_or(usize::MAX));
+        let rest = self.bytes.get(item..).unwrap_or_default();
+        let item = self.bytes.len().saturating_sub(rest.trim_ascii_start().len());
+        // The reader does not say where text is not UTF-8.
+        let said = usize::try_from(self.reader.error_position()).unwrap_or(usize::MAX);
+        let offset = self.begin.saturating_add(said).max(item);
         match error {
             E::Syntax(_) => ReadError::CutOff { line: self.line(offset) },
             E::Encoding(_) => self.line_error(offset, "not UTF-8: convert the file"),
@@ -209,4 +275,21 @@ fn reader(bytes: &[u8]) -> Reader<&[u8]> {
     config.check_end_names = false;
     config.allow_unmatched_ends = true;
     reader
+}
+
+#[test]
+fn bytes_that_are_not_utf_8_are_told_with_the_line_of_their_item() {
+    let lines = b"<hosts>\n<cpu><arch>x86_64</arch><model>Nehalem</model>\n</cpu>\n<cpu \xff/>\n</hosts>";
+    let mut xml = Xml::new(lines);
+    let mut texts = 0;
+    let refused = loop {
+        match xml.next() {
+            Ok(Some(Item::Open(tag))) if matches!(tag.name(), "arch" | "model") => {
+                texts += usize::from(xml.text().is_ok());
+            }
+            Ok(Some(_)) => {}
+            other => break other.err(),
+        }
+    };
+    assert_eq!((texts, refused), (2, Some(ReadError::Line { line: 4, reason: "not UTF-8: convert the file" })));
 }
