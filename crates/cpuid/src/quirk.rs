@@ -107,6 +107,14 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     }
 }
 
+/// Takes SYSENTER from PV guests on AMD's CPUs, where it raises #UD in long mode, which all of Xen's PV guests run in (APM
+/// vol. 3, SYSENTER).
+fn withhold_sysenter(leaves: &Leaves, kind: Kind, set: &mut Featureset) {
+    if kind == Kind::Pv && leaves.vendor().is_amd_like() {
+        set.remove(leaf_01::SEP);
+    }
+}
+
 /// Adjusts the maximum policy of a host whose hardware has `host`.
 pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     if !kind.is_xen() {
@@ -121,6 +129,7 @@ pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &m
         return;
     }
     speculation_controls(host, set);
+    withhold_sysenter(leaves, kind, set);
     if leaves.vendor() == Vendor::Intel {
         // A guest that once saw ARCH_CAPABILITIES may come here from any other Intel host.
         set.insert(leaf_07_0_edx::ARCH_CAPABILITIES);
@@ -143,6 +152,7 @@ pub(crate) fn adjust_default(leaves: &Leaves, host: &Featureset, kind: Kind, set
         return;
     }
     speculation_controls(host, set);
+    withhold_sysenter(leaves, kind, set);
     if leaves.vendor() != Vendor::Intel {
         return;
     }

@@ -27,7 +27,7 @@ const POOLS: usize = 16;
 const DOMAINS: usize = 4;
 
 /// What a policy of AMD's CPUs has for a kind of guest, and Xen does not give: `docs/export.md` says why.
-const WITHHELD: [(Kind, &str); 2] = [(Kind::Pv, "sep"), (Kind::Hvm, "pks")];
+const WITHHELD: [(Kind, &str); 1] = [(Kind::Hvm, "pks")];
 
 const KINDS: [Kind; 2] = [Kind::Pv, Kind::Hvm];
 

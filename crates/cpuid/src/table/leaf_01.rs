@@ -39,6 +39,7 @@ pub(crate) const PAE: Place = EDX.bit(6);
 pub(crate) const MCE: Place = EDX.bit(7);
 pub(crate) const CX8: Place = EDX.bit(8);
 pub(crate) const APIC: Place = EDX.bit(9);
+pub(crate) const SEP: Place = EDX.bit(11);
 pub(crate) const MTRR: Place = EDX.bit(12);
 pub(crate) const MCA: Place = EDX.bit(14);
 pub(crate) const CMOV: Place = EDX.bit(15);
@@ -274,7 +275,7 @@ pub(crate) static ROWS: [Feature; 61] = [
         "SDM vol. 2A, CPUID.01H:EDX",
     ),
     row(EDX.bit(11), "sep").linux("sep").xen("SEP").offer(Hardware, Hardware, Hardware, Hardware).because(
-        "SYSENTER; Xen HVM restores it on AMD and PV guests get it through traps",
+        "SYSENTER; Xen gives it to no PV guest on AMD CPUs, where it faults in long mode; elsewhere they get it through traps",
         "SDM vol. 2A, CPUID.01H:EDX",
     ),
     row(MTRR, "mtrr")
