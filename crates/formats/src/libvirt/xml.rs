@@ -148,7 +148,7 @@ impl<'a> Xml<'a> {
         let rest = self.bytes.get(offset..).unwrap_or_default();
         self.passed += 1;
         // The reader keeps the name of each tag whose end it does not see: it is begun anew before they are many.
-        if self.passed % MANY_PASSED == 0 {
+        if self.passed.is_multiple_of(MANY_PASSED) {
             self.reader = reader(rest);
         }
         *self.reader.get_mut() = rest;
