@@ -57,7 +57,7 @@ pub fn size_bytes(
 #[inline]
 fn start_bytes(format: Format, offset_bytes: u32, is_aligned64: bool, cursor_bytes: u64) -> u64 {
     // The alignment needs no branch that depends on the row.
-    let padding = core::hint::select_unpredictable(is_aligned64, 63, 0);
+    let padding = if is_aligned64 { 63 } else { 0 };
     match format {
         Format::Standard => u64::from(offset_bytes),
         Format::Compacted => (cursor_bytes + padding) & !padding,
