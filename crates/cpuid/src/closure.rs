@@ -186,24 +186,14 @@ const ALL_WANTING: ([WantingWord; WORDS], usize) = {
     (words, count)
 };
 
-static WANTING: [WantingWord; ALL_WANTING.1] = {
-    let mut words = [ALL_WANTING.0[0]; ALL_WANTING.1];
-    let mut i = 0;
-    while i < words.len() {
-        words[i] = ALL_WANTING.0[i];
-        i += 1;
-    }
-    words
+static WANTING: [WantingWord; ALL_WANTING.1] = match ALL_WANTING.0.first_chunk() {
+    Some(words) => *words,
+    None => unreachable!(),
 };
 
-static WANTS: [Want; ALL_WANTS.1] = {
-    let mut wants = [ALL_WANTS.0[0]; ALL_WANTS.1];
-    let mut i = 0;
-    while i < wants.len() {
-        wants[i] = ALL_WANTS.0[i];
-        i += 1;
-    }
-    wants
+static WANTS: [Want; ALL_WANTS.1] = match ALL_WANTS.0.first_chunk() {
+    Some(wants) => *wants,
+    None => unreachable!(),
 };
 
 /// The features that use state.

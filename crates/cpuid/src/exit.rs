@@ -1,63 +1,13 @@
 //! The answer to a CPUID exit: the policy's leaf, with the bits that follow the vCPU.
 
-use selfsame_xstate::{Component, ComponentSet, Format, Row, size_bytes};
+use selfsame_xstate::{Component, Format, Row, size_bytes};
 
 use crate::apic_id::ApicId;
 use crate::feature::Kind;
 use crate::policy::Policy;
 use crate::regs::Regs;
 use crate::table::{leaf_0d, leaf_01, leaf_07_0_ecx, leaf_80000001};
-
-/// What CPUID depends on besides the policy: the registers of the vCPU that executes it.
-///
-/// ```
-/// use selfsame_cpuid::{ApicId, VcpuView};
-///
-/// let vcpu = VcpuView { has_osxsave: true, ..VcpuView::new(ApicId::new(3)) };
-/// assert_eq!(vcpu.apic_id.x2apic(), 3);
-/// assert_eq!(VcpuView::RESET.xcr0.bits(), 1);
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct VcpuView {
-    /// The id of its local APIC; [`Topology::apic_id`](crate::Topology::apic_id) says which one a vCPU has.
-    pub apic_id: ApicId,
-    /// XCR0.
-    pub xcr0: ComponentSet,
-    /// IA32_XSS.
-    pub xss: ComponentSet,
-    /// Whether CR4.OSXSAVE, bit 18, is set.
-    pub has_osxsave: bool,
-    /// Whether CR4.PKE, bit 22, is set.
-    pub has_pke: bool,
-    /// Whether IA32_APIC_BASE.EN, bit 11, is set.
-    pub is_apic_enabled: bool,
-    /// Whether the code segment is a 64-bit one: EFER.LMA and CS.L.
-    pub is_in_64_bit_mode: bool,
-}
-
-impl VcpuView {
-    /// After reset, with APIC id 0 (SDM vol. 3A, table 10-1): XCR0 is 1 and the APIC is enabled.
-    pub const RESET: Self = Self {
-        apic_id: ApicId::ZERO,
-        xcr0: ComponentSet::from_bits(1),
-        xss: ComponentSet::EMPTY,
-        has_osxsave: false,
-        has_pke: false,
-        is_apic_enabled: true,
-        is_in_64_bit_mode: false,
-    };
-
-    /// After reset, with an APIC id.
-    pub const fn new(apic_id: ApicId) -> Self {
-        Self { apic_id, ..Self::RESET }
-    }
-}
-
-impl Default for VcpuView {
-    fn default() -> Self {
-        Self::RESET
-    }
-}
+use crate::vcpu_view::VcpuView;
 
 const X2APIC: u32 = leaf_01::X2APIC.mask();
 const XSAVE: u32 = leaf_01::XSAVE.mask();
@@ -244,7 +194,8 @@ impl Policy {
                 if row.is_zero() {
                     return row;
                 }
-                // Rows that add up to nothing are refused by `verify`; until then a guest allocates the largest size.
+                // ECX is the size of all, to which `verify` holds it. Rows that add up to nothing are refused there, too; until
+                // then a guest allocates the largest size.
                 let size = if xcr0 == user {
                     row.ecx
                 } else {
@@ -277,6 +228,7 @@ impl Policy {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selfsame_xstate::ComponentSet;
     use std::vec::Vec;
 
     const INTEL: Regs = Regs::new(0x16, 0x756e_6547, 0x6c65_746e, 0x4965_6e69);

@@ -48,10 +48,17 @@ impl Leaves {
         model::slot(leaf, subleaf).map_or(Regs::ZERO, |slot| self.slot(slot))
     }
 
-    /// What a leaf reads as whose place is looked up while compiling.
+    /// What a leaf reads as whose place is looked up while compiling: one that the model lacks does not compile.
     #[inline(always)]
     pub(crate) fn known<const LEAF: u32, const SUBLEAF: u32>(&self) -> Regs {
-        self.slot(const { model::slot(LEAF, SUBLEAF).unwrap() })
+        self.slot(
+            const {
+                match model::slot(LEAF, SUBLEAF) {
+                    Some(slot) => slot,
+                    None => unreachable!(),
+                }
+            },
+        )
     }
 
     /// Sets what a leaf reads as.
