@@ -104,7 +104,7 @@ fn boot(machine: &mut Machine) -> Own {
 
 /// A vCPU of a domain of its own that has enabled all that its policy has.
 fn vcpu(number: u16, policy: &Policy, xcr0: ComponentSet, xss: ComponentSet) -> Vcpu {
-    let name = VcpuName { domain: DomainId::new(number), vcpu: VcpuId::new(0).unwrap() };
+    let name = VcpuName::new(DomainId::new(number), VcpuId::new(0).unwrap());
     let mut extended = Extended::new(AreaAddress::new(AREAS[usize::from(number)]).unwrap());
     extended.xsetbv(Xcr0::new(xcr0.bits(), xcr0).unwrap());
     extended.set_xss(GuestXss::Own(Xss::new(xss.bits(), xss).unwrap()));

@@ -41,7 +41,7 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Ve
     blame(level, &members, |loss| {
         let feature = loss.feature;
         let mut blamed: Vec<&Alike<'_>> = Vec::with_capacity(firsts.len());
-        blamed.extend(loss.places().filter_map(|at| firsts.get(at)));
+        loss.places().for_each(|at| blamed.extend(firsts.get(at)));
         let is_by_host = !blamed.is_empty();
         // What the words take away is no host's cost.
         blamed.retain(|alike| !alike.first.is_trimmed(feature));
@@ -92,12 +92,14 @@ fn is_same(a: &[&Alike<'_>], b: &[&Alike<'_>]) -> bool {
 /// The hosts of groups, of `count` in all, ascending.
 fn places(groups: &[&Alike<'_>], count: usize) -> Vec<usize> {
     let mut is_there = vec![false; count];
-    for &host in groups.iter().flat_map(|alike| alike.hosts) {
+    groups.iter().flat_map(|alike| alike.hosts).for_each(|&host| {
         if let Some(is_there) = is_there.get_mut(host) {
             *is_there = true;
         }
-    }
-    (0..).zip(is_there).filter(|(_, is_there)| *is_there).map(|(host, _)| host).collect()
+    });
+    let mut hosts = Vec::with_capacity(count);
+    (0..).zip(is_there).filter(|(_, is_there)| *is_there).for_each(|(host, _)| hosts.push(host));
+    hosts
 }
 
 /// Why the words cost a feature: they name it, or something that it needs.

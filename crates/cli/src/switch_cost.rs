@@ -249,7 +249,7 @@ fn without(platform: &Platform) -> Vec<(String, Platform)> {
         }
     }
     for row in REGISTERS.iter().filter(|row| !row.features.is_empty() && platform.registers.contains(row.register)) {
-        let registers = platform.registers.iter().filter(|&register| register != row.register).collect::<RegisterSet>();
+        let registers = platform.registers.minus(RegisterSet::EMPTY.with(row.register));
         let has = format!("{} ({})", row.name, row.features.join(", "));
         add(has, Platform { registers, ..*platform });
     }

@@ -67,12 +67,12 @@ impl<'a, H: Gives> Loss<'a, H> {
 
     /// The places of those hosts among the members.
     pub fn places(&self) -> impl Iterator<Item = usize> + use<'a, H> {
-        let (rule, place) = (self.rule, self.chain.map_or(self.feature.place, |(root, _)| root));
-        let costs = move |member: &Member<'a, H>| match rule {
-            Rule::NotOnHost | Rule::Prerequisite => !member.host.gives(place),
-            _ => false,
+        let place = self.chain.map_or(self.feature.place, |(root, _)| root);
+        let members = match self.rule {
+            Rule::NotOnHost | Rule::Prerequisite => self.members,
+            _ => &[],
         };
-        self.members.iter().enumerate().filter(move |(_, member)| costs(member)).map(|(at, _)| at)
+        members.iter().enumerate().filter(move |(_, member)| !member.host.gives(place)).map(|(at, _)| at)
     }
 }
 

@@ -201,7 +201,7 @@ fn registers(value: u64) -> Registers {
 fn vcpu(platform: &Platform, kind: Kind, number: Number, likeness: Likeness) -> Vcpu {
     let is_alike = likeness == Likeness::Alike;
     let vcpu = constant(VcpuId::new(if is_alike { 0 } else { number.0 }));
-    let name = VcpuName { domain: DomainId::new(number.0), vcpu };
+    let name = VcpuName::new(DomainId::new(number.0), vcpu);
     let mut extended = Extended::new(number.area());
     extended.set_xss(GuestXss::Own(platform.xss));
     if is_alike {

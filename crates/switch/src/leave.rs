@@ -1,7 +1,7 @@
 //! Taking a vCPU off: what its guest changed without an exit is read back.
 
 use crate::debug::DR7_RESET;
-use crate::switcher::{CARRIED, LIVE, Switcher};
+use crate::switcher::{CARRIED, Current, LIVE, Switcher};
 use crate::{Cpu, Cr4, Entry, GdtBase, Gdtr, Kind, Occupancy, Segment, Selector, SwitchError, Vcpu};
 
 impl Switcher<'_> {
@@ -35,7 +35,7 @@ impl Switcher<'_> {
 
     /// Reads back what the guest changed. `next_cr4` is what CR4 will be.
     pub(crate) fn leave(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu, next_cr4: Cr4) {
-        let Some(current) = self.current.filter(|current| current.has_run) else {
+        let Some(&Current { occupancy, has_run: true, .. }) = self.current.as_ref() else {
             self.release_unless_owner(vcpu);
             return;
         };
@@ -45,13 +45,13 @@ impl Switcher<'_> {
             Kind::Pv64 | Kind::Pv32 => self.take_off_segments(cpu, vcpu, next_cr4),
             Kind::Hvm => {
                 self.has_unnoted_exit = true;
-                let live = LIVE[current.occupancy as usize].intersection(self.platform.registers);
-                for register in live.iter() {
+                let live = LIVE.at(occupancy).intersection(self.platform.registers);
+                live.for_each(|register| {
                     let value = cpu.read_base(register);
                     vcpu.registers.set(register, value);
                     self.shadows.registers[register.index()].found(value);
-                }
-                self.take_off_breakpoints(cpu, vcpu, current.occupancy);
+                });
+                self.take_off_breakpoints(cpu, vcpu, occupancy);
             }
         }
         self.release_unless_owner(vcpu);
@@ -72,9 +72,9 @@ impl Switcher<'_> {
         }
         self.has_unnoted_exit = false;
         let occupancy = Kind::Hvm.occupancy(self.platform.virtualisation);
-        for register in CARRIED[occupancy as usize].intersection(self.platform.registers).iter() {
+        CARRIED.at(occupancy).intersection(self.platform.registers).for_each(|register| {
             self.shadows.registers[register.index()].found(self.own.registers.get(register));
-        }
+        });
         self.shadows.ldtr.found(None);
         self.shadows.dr7.found(DR7_RESET);
         // VMLOAD brings FS and GS of the hypervisor, which are null; #VMEXIT brings back GDTR, DS and ES as they were at VMRUN

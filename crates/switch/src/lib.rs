@@ -48,7 +48,7 @@
 //! let mut switcher = Switcher::bring_up(&platform, own, &mut cpu);
 //!
 //! // Once for each vCPU.
-//! let name = VcpuName { domain: DomainId::new(1), vcpu: VcpuId::new(0).ok_or("too many")? };
+//! let name = VcpuName::new(DomainId::new(1), VcpuId::new(0).ok_or("too many")?);
 //! let extended = Extended::new(AreaAddress::new(0x20_0000).ok_or("not aligned")?);
 //! let cr3 = Cr3::new(0x30_0000).ok_or("keeps the TLB")?;
 //! let mut vcpu = Vcpu::new(name, Kind::Hvm, extended, cr3, Shown::default());

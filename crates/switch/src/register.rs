@@ -141,13 +141,16 @@ macro_rules! registers {
             /// Every register that is switched, in the order of [`REGISTERS`].
             pub const ALL: [Self; COUNT] = [$(Self::$register),*];
 
-            /// Returns the register in this row: without a look into a table, as the two are the same number.
-            #[inline]
-            const fn at(index: u32) -> Option<Self> {
-                match index {
-                    $(at if at == Self::$register as u32 => Some(Self::$register),)*
-                    _ => None,
-                }
+        }
+
+        impl RegisterSet {
+            /// Has `visit` see each register of the set in the order of [`REGISTERS`]. There is code for each, so that its place
+            /// and its number are in the instructions: a loop would take longer to find them than to write.
+            #[inline(always)]
+            pub fn for_each(self, mut visit: impl FnMut(Register)) {
+                $(if self.contains(Register::$register) {
+                    visit(Register::$register);
+                })*
             }
         }
 
@@ -278,17 +281,6 @@ impl RegisterSet {
     #[inline]
     pub const fn with(self, register: Register) -> Self {
         Self(self.0 | 1 << register.index())
-    }
-
-    /// Iterates in the order of [`REGISTERS`].
-    #[inline]
-    pub fn iter(self) -> impl Iterator<Item = Register> {
-        let mut rest = self.0;
-        core::iter::from_fn(move || {
-            let register = Register::at(rest.trailing_zeros())?;
-            rest &= rest - 1;
-            Some(register)
-        })
     }
 }
 

@@ -32,22 +32,28 @@ impl Residence {
 
     /// Returns the CPU that has the state.
     #[must_use]
+    #[inline]
     pub fn cpu(&self) -> Option<CpuId> {
         u16::try_from(self.0.load(Ordering::Acquire)).ok().map(CpuId::new)
     }
 
     /// Takes the vCPU for a CPU, which may have it already.
     ///
+    /// Whoever claims has the vCPU for itself, so that nobody else claims it meanwhile: what the holder stores to end its claim
+    /// is the only other write, and no locked instruction is needed.
+    ///
     /// # Errors
     ///
     /// Names the CPU that has it.
     #[inline]
-    pub fn claim(&self, cpu: CpuId) -> Result<(), StillResident> {
-        let number = u32::from(cpu.number());
-        match self.0.compare_exchange(Self::NOWHERE, number, Ordering::Acquire, Ordering::Acquire) {
-            Ok(_) => Ok(()),
-            Err(holder) if holder == number => Ok(()),
-            Err(holder) => Err(StillResident { cpu: CpuId::new(u16::try_from(holder).unwrap_or(u16::MAX)) }),
+    pub fn claim(&mut self, cpu: CpuId) -> Result<(), StillResident> {
+        match self.cpu() {
+            None => {
+                self.0.store(u32::from(cpu.number()), Ordering::Relaxed);
+                Ok(())
+            }
+            Some(holder) if holder == cpu => Ok(()),
+            Some(holder) => Err(StillResident { cpu: holder }),
         }
     }
 

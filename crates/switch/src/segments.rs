@@ -16,9 +16,7 @@ impl Switcher<'_> {
         }
         if from.kind() == Kind::Pv32 {
             // Its bases are those of its descriptors: they come with the selectors.
-            for register in BASES.iter() {
-                self.shadows.registers[register.index()].forget();
-            }
+            BASES.for_each(|register| self.shadows.registers[register.index()].forget());
             return;
         }
         // A guest without FSGSBASE still changes bases, by loading selectors; but under its CR4 they cannot be read.
@@ -26,11 +24,11 @@ impl Switcher<'_> {
             let cr4 = if next_cr4.has_fsgsbase() { next_cr4 } else { self.own.cr4 };
             self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));
         }
-        for register in BASES.iter() {
+        BASES.for_each(|register| {
             let base = cpu.read_base(register);
             from.registers.set(register, base);
             self.shadows.registers[register.index()].found(base);
-        }
+        });
     }
 
     /// Loads the segments of a PV guest, and the bases of a 64-bit one.

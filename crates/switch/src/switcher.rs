@@ -8,7 +8,8 @@ use crate::segments::BASES;
 use crate::visibility::MAX_MASKS;
 use crate::{
     AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Entry, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
-    Platform, Register, RegisterSet, Segment, SegmentFault, Selector, Selectors, Shadow, Vcpu, VcpuName, Visibility,
+    Platform, Register, RegisterSet, Registers, Segment, SegmentFault, Selector, Selectors, Shadow, Vcpu, VcpuName,
+    Visibility,
 };
 
 /// Takes vCPUs on and off one CPU, with the fewest writes that are correct.
@@ -76,6 +77,16 @@ pub(crate) struct Shadows {
     pub(crate) dr7: Shadow<u64>,
     pub(crate) is_faulting: Shadow<bool>,
     pub(crate) cpuid_masks: [Shadow<u64>; MAX_MASKS],
+}
+
+impl Shadows {
+    fn write_registers(&mut self, cpu: &mut impl Cpu, registers: RegisterSet, values: &Registers) {
+        registers.for_each(|register| {
+            self.registers[register.index()].update(values.get(register), |value| {
+                cpu.wrmsr(MsrWrite::new(Msr::Switched(register), value));
+            });
+        });
+    }
 }
 
 /// Page tables, and whose mappings are in the per-domain area under them.
@@ -210,7 +221,7 @@ impl<'p> Switcher<'p> {
         if before.is_none_or(|before| before.occupancy != occupancy) {
             self.write_own(cpu, occupancy);
         }
-        self.write_vcpus(cpu, to, VCPUS[occupancy as usize].minus(BASES));
+        self.write_vcpus(cpu, to, VCPUS.at(occupancy).minus(BASES));
         self.put_on_tables(cpu, to);
         self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));
         let switched = self.put_on_segments(cpu, to);
@@ -246,7 +257,7 @@ impl<'p> Switcher<'p> {
     pub fn write_register(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu, register: Register, value: u64) {
         vcpu.registers.set(register, value);
         if let Some(current) = self.current.filter(|current| current.name == vcpu.name()) {
-            let held = VCPUS[current.occupancy as usize];
+            let held = VCPUS.at(current.occupancy);
             self.write_vcpus(cpu, vcpu, held.intersection(RegisterSet::EMPTY.with(register)));
         }
     }
@@ -254,33 +265,23 @@ impl<'p> Switcher<'p> {
     /// Checks that `vcpu` is the one that is on this CPU, and not a later one of the same name.
     #[inline]
     pub(crate) fn check_current(&self, vcpu: Option<&Vcpu>) -> Result<(), SwitchError> {
-        let current = self.current();
         let is_here = |vcpu: &Vcpu| vcpu.residence.cpu() == Some(self.own.tables.cpu());
-        if current == vcpu.map(Vcpu::name) && vcpu.is_none_or(is_here) {
-            Ok(())
-        } else {
-            Err(SwitchError::NotCurrent { current })
+        match (&self.current, vcpu) {
+            (None, None) => Ok(()),
+            (Some(current), Some(vcpu)) if current.name == vcpu.name() && is_here(vcpu) => Ok(()),
+            _ => Err(SwitchError::NotCurrent { current: self.current() }),
         }
     }
 
     /// Writes the registers that are this CPU's own while `occupancy` runs.
     pub(crate) fn write_own(&mut self, cpu: &mut impl Cpu, occupancy: Occupancy) {
-        for register in OWN[occupancy as usize].intersection(self.platform.registers).iter() {
-            self.write(cpu, register, self.own.registers.get(register));
-        }
+        let registers = OWN.at(occupancy).intersection(self.platform.registers);
+        self.shadows.write_registers(cpu, registers, &self.own.registers);
     }
 
     /// Writes the vCPU's values of `registers`, as far as the CPU has them.
     pub(crate) fn write_vcpus(&mut self, cpu: &mut impl Cpu, vcpu: &Vcpu, registers: RegisterSet) {
-        for register in registers.intersection(self.platform.registers).iter() {
-            self.write(cpu, register, vcpu.registers.get(register));
-        }
-    }
-
-    #[inline]
-    fn write(&mut self, cpu: &mut impl Cpu, register: Register, value: u64) {
-        let msr = Msr::Switched(register);
-        self.shadows.registers[register.index()].update(value, |value| cpu.wrmsr(MsrWrite::new(msr, value)));
+        self.shadows.write_registers(cpu, registers.intersection(self.platform.registers), &vcpu.registers);
     }
 
     /// Keeps the arriving vCPU from being steered by the one before it.
@@ -296,24 +297,43 @@ impl<'p> Switcher<'p> {
     }
 }
 
-/// The registers that hold the vCPU's value, by occupancy.
-const VCPUS: [RegisterSet; 4] = {
-    let [known, live] = [by_occupancy(Content::Vcpu), LIVE];
-    [known[0].union(live[0]), known[1].union(live[1]), known[2].union(live[2]), known[3].union(live[3])]
-};
-/// The registers that the guest changes without an exit, by occupancy.
-pub(crate) const LIVE: [RegisterSet; 4] = by_occupancy(Content::Live);
-/// The registers that hold the CPU's own value, by occupancy.
-const OWN: [RegisterSet; 4] = by_occupancy(Content::Own);
-/// The registers that hold the CPU's own value after a guest has run, by occupancy.
-pub(crate) const CARRIED: [RegisterSet; 4] = by_occupancy(Content::Carried);
+/// A set of registers for each occupancy.
+#[derive(Clone, Copy)]
+pub(crate) struct ByOccupancy {
+    sets: [RegisterSet; 4],
+    any: RegisterSet,
+}
 
-const fn by_occupancy(content: Content) -> [RegisterSet; 4] {
-    let [idle, pv, vmx, svm] = Occupancy::ALL;
-    [
-        RegisterSet::with_content(content, idle),
-        RegisterSet::with_content(content, pv),
-        RegisterSet::with_content(content, vmx),
-        RegisterSet::with_content(content, svm),
-    ]
+/// The registers that hold the vCPU's value.
+const VCPUS: ByOccupancy = ByOccupancy::of(&[Content::Vcpu, Content::Live]);
+/// The registers that the guest changes without an exit.
+pub(crate) const LIVE: ByOccupancy = ByOccupancy::of(&[Content::Live]);
+/// The registers that hold the CPU's own value.
+const OWN: ByOccupancy = ByOccupancy::of(&[Content::Own]);
+/// The registers that hold the CPU's own value after a guest has run.
+pub(crate) const CARRIED: ByOccupancy = ByOccupancy::of(&[Content::Carried]);
+
+impl ByOccupancy {
+    /// The registers that hold any of `contents`.
+    const fn of(contents: &[Content]) -> Self {
+        let (mut sets, mut any) = ([RegisterSet::EMPTY; 4], RegisterSet::EMPTY);
+        let mut at = 0;
+        while at < sets.len() {
+            let mut rest = contents;
+            while let [content, tail @ ..] = rest {
+                sets[at] = sets[at].union(RegisterSet::with_content(*content, Occupancy::ALL[at]));
+                rest = tail;
+            }
+            any = any.union(sets[at]);
+            at += 1;
+        }
+        Self { sets, any }
+    }
+
+    /// Returns the registers of one occupancy.
+    #[inline(always)]
+    pub(crate) const fn at(self, occupancy: Occupancy) -> RegisterSet {
+        // The compiler cannot see what the table holds, but that nothing is to be done for what none of its sets has.
+        self.sets[occupancy as usize].intersection(self.any)
+    }
 }

@@ -19,7 +19,7 @@ impl Switcher<'_> {
     /// descriptors. So slot 14 of the arriving vCPU is right before CR3 brings it, and the table of another vCPU is left for
     /// the default one, which every address space maps, before CR3 takes it away.
     pub(crate) fn put_on_tables(&mut self, cpu: &mut impl Cpu, to: &mut Vcpu) {
-        let space = AddressSpace { cr3: to.cr3, domain: Some(to.name().domain) };
+        let space = AddressSpace { cr3: to.cr3, domain: Some(to.name().domain()) };
         match to.kind().bitness() {
             None => {
                 self.load_default_gdt(cpu);
@@ -31,8 +31,8 @@ impl Switcher<'_> {
 
     fn put_on_guest_tables(&mut self, cpu: &mut impl Cpu, to: &mut Vcpu, bitness: Bitness, space: AddressSpace) {
         let (area, name) = (self.platform.per_domain, to.name());
-        let gdtr = Gdtr::new(GdtBase::of_vcpu(area, name.vcpu));
-        let slot = GuestSlot::of_hypervisor(area, name.domain, name.vcpu);
+        let gdtr = Gdtr::new(GdtBase::of_vcpu(area, name.vcpu()));
+        let slot = GuestSlot::of_hypervisor(area, name.domain(), name.vcpu());
 
         let has_new_entry = to.slot.update(self.own.tables.entry(bitness), |entry| cpu.write_l1(slot, entry));
         let is_at_same_base = self.shadows.gdtr.get().is_some_and(|loaded| loaded.base() == gdtr.base());
@@ -47,7 +47,7 @@ impl Switcher<'_> {
         }
         self.shadows.gdtr.update(gdtr, |gdtr| cpu.lgdt(gdtr));
 
-        let ldt = Ldt::of_vcpu(area, name.vcpu, to.ldt_descriptors);
+        let ldt = Ldt::of_vcpu(area, name.vcpu(), to.ldt_descriptors);
         self.shadows.ldtr.update(ldt, |ldt| match ldt {
             Some(ldt) => {
                 cpu.write_ldt_descriptor(bitness, ldt);

@@ -41,7 +41,7 @@ fn default_gdtr(cpu: u16) -> Gdtr {
 }
 
 fn gdtr_of(stage: &Stage, vcpu: usize) -> Gdtr {
-    Gdtr::new(GdtBase::of_vcpu(stage.platform.per_domain, stage.vcpus[vcpu].name().vcpu))
+    Gdtr::new(GdtBase::of_vcpu(stage.platform.per_domain, stage.vcpus[vcpu].name().vcpu()))
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn the_entry_is_this_cpus_and_follows_the_vcpu_from_cpu_to_cpu() {
         for cpu in [0, 1, 0] {
             let operations = stage.run(cpu, vcpu);
             let name = stage.vcpus[vcpu].name();
-            let slot = GuestSlot::of_hypervisor(stage.platform.per_domain, name.domain, name.vcpu);
+            let slot = GuestSlot::of_hypervisor(stage.platform.per_domain, name.domain(), name.vcpu());
             let entry = own(u16::try_from(cpu).unwrap()).tables.entry(bitness);
             assert!(operations.contains(&Operation::L1(slot, entry)));
             assert!(operations.contains(&Operation::Invlpg(slot)), "other vCPUs may have had it in this TLB");

@@ -4,6 +4,7 @@
 //! that APX and MPX exclude each other, which the APX specification adds because both lie at byte 960.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 use crate::component::SUPERVISOR_BITS;
 use crate::{Component, ComponentSet};
@@ -20,11 +21,11 @@ use crate::{Component, ComponentSet};
 /// # Ok::<(), selfsame_xstate::Xcr0Refusal>(())
 /// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub struct Xcr0(ComponentSet);
+pub struct Xcr0(NonZeroU64);
 
 impl Xcr0 {
     /// The value after RESET; INIT changes nothing (SDM vol. 1, 13.3).
-    pub const RESET: Self = Self(ComponentSet::from_bits(1));
+    pub const RESET: Self = Self(NonZeroU64::MIN);
 
     /// Takes a value where the components of `permitted` may be enabled: the host's own, or those of a guest.
     ///
@@ -39,21 +40,25 @@ impl Xcr0 {
             }
             rest = tail;
         }
-        Ok(Self(ComponentSet::from_bits(value)))
+        match NonZeroU64::new(value) {
+            Some(value) => Ok(Self(value)),
+            // Zero broke the rule that bit 0 is set.
+            None => Err(Xcr0Refusal { value, permitted }),
+        }
     }
 
     /// Returns the value as it is written into the register.
     #[must_use]
     #[inline]
     pub const fn bits(self) -> u64 {
-        self.0.bits()
+        self.0.get()
     }
 
     /// Returns the enabled components.
     #[must_use]
     #[inline]
     pub const fn components(self) -> ComponentSet {
-        self.0
+        ComponentSet::from_bits(self.0.get())
     }
 }
 

@@ -121,7 +121,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "vcpus-registers-not-written",
         "switcher.rs",
-        "self.write_vcpus(cpu, to, VCPUS[occupancy as usize].minus(BASES));",
+        "self.write_vcpus(cpu, to, VCPUS.at(occupancy).minus(BASES));",
         "",
     ),
     mutant(
@@ -151,7 +151,7 @@ pub(super) const MUTANTS: &[Mutant] = &[
         "carried-registers-believed",
         "leave.rs",
         "self.shadows.registers[register.index()].found(self.own.registers.get(register));",
-        "",
+        "let _ = register;",
     ),
     mutant("residence-never-ends", "leave.rs", "vcpu.residence.release();", ""),
     mutant("own-registers-not-idles", "leave.rs", "self.write_own(cpu, Occupancy::Idle);", ""),
@@ -261,8 +261,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "bases-of-a-32-bit-guest-believed",
         "segments.rs",
-        "self.shadows.registers[register.index()].forget();",
-        "let _ = register;",
+        "BASES.for_each(|register| self.shadows.registers[register.index()].forget());",
+        "let _ = BASES;",
     ),
     mutant(
         "selectors-of-pv-under-svm",

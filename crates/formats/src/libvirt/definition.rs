@@ -247,7 +247,17 @@ impl CpuDefinition {
 /// Every host of a fleet names its features in the same words: to find a tag again is far faster than to read it.
 #[derive(Debug, Default)]
 pub(crate) struct KnownTags<'a> {
-    known: HashMap<&'a [u8], Wish, BuildHasherDefault<TagHasher>>,
+    tags: Vec<KnownTag<'a>>,
+    /// Where each stands in the list.
+    places: HashMap<&'a [u8], usize, BuildHasherDefault<TagHasher>>,
+}
+
+#[derive(Debug)]
+struct KnownTag<'a> {
+    text: &'a [u8],
+    wish: Wish,
+    /// What followed it the last time, which mostly follows it again: hosts name their features in the same order.
+    next: usize,
 }
 
 impl<'a> KnownTags<'a> {
@@ -255,26 +265,46 @@ impl<'a> KnownTags<'a> {
     const MANY: usize = 1024;
 
     /// Reads known tags one after another, from `begin` on; returns where the last of them ends.
-    fn read(&self, bytes: &[u8], begin: usize, features: &mut Vec<Wish>) -> usize {
+    fn read(&mut self, bytes: &[u8], begin: usize, features: &mut Vec<Wish>) -> usize {
         let mut end = begin;
         let mut at = begin;
+        let mut last = None;
         while features.len() < MANY_FEATURES
             && let Some(rest) = bytes.get(at..)
-            && let Some(close) = memchr::memchr(b'>', rest)
-            && let Some(wish) = rest.get(..=close).and_then(|tag| self.known.get(tag))
+            && let Some((place, tag)) = self.find(rest, last)
         {
-            features.push(wish.clone());
-            end = at + close + 1;
+            features.push(tag.wish.clone());
+            last = Some(place);
+            end = at + tag.text.len();
             let blank = bytes.get(end..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace());
             at = end + blank.count();
         }
         end
     }
 
+    /// Finds the tag with which `rest` begins, that at `last` before it.
+    fn find(&mut self, rest: &[u8], last: Option<usize>) -> Option<(usize, &KnownTag<'a>)> {
+        let next = last.and_then(|last| self.tags.get(last)).map(|last| last.next);
+        let is_here = |next: &usize| self.tags.get(*next).is_some_and(|next| rest.starts_with(next.text));
+        let place = match next.filter(is_here) {
+            Some(next) => next,
+            None => {
+                let close = memchr::memchr(b'>', rest)?;
+                let place = *self.places.get(rest.get(..=close)?)?;
+                if let Some(last) = last.and_then(|last| self.tags.get_mut(last)) {
+                    last.next = place;
+                }
+                place
+            }
+        };
+        Some((place, self.tags.get(place)?))
+    }
+
     /// Keeps a tag that closes itself. Names that nobody knows are told with their line, and are not kept.
-    fn add(&mut self, tag: &'a [u8], wish: &Wish) {
-        if tag.ends_with(b"/>") && matches!(wish.0, NamedFeature::Known(_)) && self.known.len() < Self::MANY {
-            self.known.insert(tag, wish.clone());
+    fn add(&mut self, text: &'a [u8], wish: &Wish) {
+        if text.ends_with(b"/>") && matches!(wish.0, NamedFeature::Known(_)) && self.tags.len() < Self::MANY {
+            self.places.insert(text, self.tags.len());
+            self.tags.push(KnownTag { text, wish: wish.clone(), next: 0 });
         }
     }
 }

@@ -78,7 +78,7 @@ impl Client for Planned {
     }
 
     fn create(&mut self, new: NewVcpu) -> Area {
-        let name = VcpuName { domain: DomainId::new(new.shape.domain), vcpu: VcpuId::new(new.shape.vcpu).unwrap() };
+        let name = VcpuName::new(DomainId::new(new.shape.domain), VcpuId::new(new.shape.vcpu).unwrap());
         let kind = match new.shape.kind {
             GuestKind::Pv64 => Kind::Pv64,
             GuestKind::Pv32 => Kind::Pv32,

@@ -163,7 +163,7 @@ impl Stage {
     /// Adds a vCPU with values of its own everywhere, and returns its number.
     pub(crate) fn add(&mut self, kind: Kind, domain: u16, vcpu: u16) -> usize {
         let number = u64::try_from(self.vcpus.len()).unwrap();
-        let name = VcpuName { domain: DomainId::new(domain), vcpu: VcpuId::new(vcpu).unwrap() };
+        let name = VcpuName::new(DomainId::new(domain), VcpuId::new(vcpu).unwrap());
         let extended = Extended::new(AreaAddress::new((number + 1) * 0x10000).unwrap());
         let cr3 = Cr3::new((number + 1) << 32).unwrap();
         let shown = Shown { is_faulting: kind != Kind::Hvm, ..Shown::default() };

@@ -161,7 +161,7 @@ impl Guest {
         pass_msrs(&mut control, virtualisation, &policy, &capabilities);
 
         let vcpu = VcpuId::new(0).ok_or(GuestError::NoMemory)?;
-        let name = VcpuName { domain: DomainId::new(number + 1), vcpu };
+        let name = VcpuName::new(DomainId::new(number + 1), vcpu);
         let cr3 = Cr3::new(own_cr3()).ok_or(GuestError::NoMemory)?;
         Ok(Self {
             name: parameters.name,

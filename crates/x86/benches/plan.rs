@@ -1,9 +1,11 @@
 //! What it costs to plan a switch: all of it but what the CPU does with the writes.
+#![expect(unsafe_code, reason = "UNSAFETY: only the operands of an instruction are what it costs the plan")]
 #![expect(clippy::unwrap_used, reason = "a bench that cannot be set up fails")]
 
+use std::arch::asm;
 use std::hint::black_box;
 
-use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use criterion::{Criterion, criterion_group, criterion_main};
 use selfsame_cpuid::FaultingControl;
 use selfsame_switch::{
     AreaAddress, Bitness, Cpu, CpuId, CpuTables, Cr3, Cr4, DebugRegister, DomainId, Extended, Frame, GdtPage, Gdtr,
@@ -13,35 +15,81 @@ use selfsame_switch::{
 };
 use selfsame_xstate::{ComponentSet, Configurations, Geometry, Xcr0};
 
-/// A CPU that takes every write and does nothing.
+/// A CPU that takes every write and does nothing: each operation wants its operands in the registers where the instruction of
+/// `Ring0` has them, with the same effect on memory as far as the compiler knows, and leaves the instruction out.
 #[derive(Default)]
 struct Sink {
     selectors: Selectors,
     bases: Registers,
 }
 
+/// An instruction with one operand that is left out.
+macro_rules! take {
+    ($value:expr) => {{
+        // SAFETY: nothing is executed.
+        unsafe { asm!("/* {0:r} */", in(reg) $value, options(readonly, nostack, preserves_flags)) }
+    }};
+}
+
+/// The same for one whose effect on memory the compiler cannot know.
+macro_rules! take_and_clobber {
+    ($value:expr) => {{
+        // SAFETY: nothing is executed.
+        unsafe { asm!("/* {0:r} */", in(reg) $value, options(nostack, preserves_flags)) }
+    }};
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+const fn halves(value: u64) -> (u32, u32) {
+    (value as u32, (value >> 32) as u32)
+}
+
+/// The same for one that takes a number in ECX and a value in EDX:EAX.
+macro_rules! take_halves {
+    ($number:expr, $value:expr) => {{
+        let (low, high) = halves($value);
+        // SAFETY: nothing is executed.
+        unsafe { asm!("", in("ecx") $number, in("eax") low, in("edx") high, options(nostack, preserves_flags)) }
+    }};
+}
+
+/// An instruction that reads a register: what comes out the compiler cannot know.
+macro_rules! give {
+    ($value:expr) => {{
+        let mut value = $value;
+        // SAFETY: nothing is executed.
+        unsafe { asm!("/* {0:r} */", inout(reg) value, options(nomem, nostack, preserves_flags)) };
+        value
+    }};
+}
+
 impl Cpu for Sink {
+    #[inline]
     fn wrmsr(&mut self, write: MsrWrite) {
-        black_box(write);
+        take_halves!(write.msr().number(), write.value());
     }
 
+    #[inline]
     fn rdmsr(&mut self, msr: Msr) -> u64 {
-        black_box(msr);
+        take!(msr.number());
         0
     }
 
+    #[inline]
     fn read_base(&mut self, register: Register) -> u64 {
-        black_box(self.bases.get(register))
+        give!(self.bases.get(register))
     }
 
+    #[inline]
     fn xsetbv(&mut self, xcr0: Xcr0) {
-        black_box(xcr0);
+        take_halves!(0, xcr0.bits());
     }
 
     fn xstate_step(&mut self, step: &XstateStep) {
-        black_box(step);
+        take_and_clobber!(step);
     }
 
+    #[inline]
     fn lgdt(&mut self, gdtr: Gdtr) {
         black_box(gdtr);
     }
@@ -50,46 +98,56 @@ impl Cpu for Sink {
         black_box((bitness, ldt));
     }
 
+    #[inline]
     fn lldt(&mut self, selector: Selector) {
-        black_box(selector);
+        take!(selector.value());
     }
 
+    #[inline]
     fn write_l1(&mut self, slot: GuestSlot, entry: L1Entry) {
         black_box((slot, entry));
     }
 
+    #[inline]
     fn invlpg(&mut self, slot: GuestSlot) {
-        black_box(slot);
+        take_and_clobber!(slot.linear());
     }
 
+    #[inline]
     fn write_cr3(&mut self, cr3: Cr3) {
-        black_box(cr3);
+        take_and_clobber!(cr3.bits());
     }
 
+    #[inline]
     fn write_cr4(&mut self, cr4: Cr4) {
-        black_box(cr4);
+        take_and_clobber!(cr4.bits());
     }
 
     fn set_task_switched(&mut self) {}
 
     fn clear_task_switched(&mut self) {}
 
+    #[inline]
     fn selector(&mut self, segment: Segment) -> Selector {
-        black_box(self.selectors.get(segment))
+        Selector::new(give!(self.selectors.get(segment).value()))
     }
 
+    #[inline]
     fn load_selector(&mut self, segment: Segment, selector: Selector) -> Result<(), SegmentFault> {
-        black_box((segment, selector));
+        black_box(segment);
+        take!(u32::from(selector.value()));
         Ok(())
     }
 
+    #[inline]
     fn read_debug(&mut self, register: DebugRegister) -> u64 {
         black_box(register);
         0
     }
 
     fn write_debug(&mut self, register: DebugRegister, value: u64) {
-        black_box((register, value));
+        black_box(register);
+        take!(value);
     }
 }
 
@@ -140,7 +198,7 @@ fn own() -> Own {
 /// A vCPU whose every register differs from those of the others.
 fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
     let far = u64::from(number);
-    let name = VcpuName { domain: DomainId::new(number), vcpu: VcpuId::new(0).unwrap() };
+    let name = VcpuName::new(DomainId::new(number), VcpuId::new(0).unwrap());
     let mut extended = Extended::new(AreaAddress::new(far * 0x10000).unwrap());
     extended.xsetbv(Xcr0::new(0x2E7, platform.xcr0.components()).unwrap());
     extended.set_xss(GuestXss::Own(platform.xss));
@@ -171,14 +229,10 @@ fn turns(c: &mut Criterion, name: &str, virtualisation: Virtualisation, kinds: [
     };
     // Both directions are one iteration: the figure is that of two switches.
     c.bench_function(&format!("two switches, {name}"), |bencher| {
-        bencher.iter_batched(
-            || (),
-            |()| {
-                turn(&mut a, &mut b);
-                turn(&mut b, &mut a);
-            },
-            BatchSize::NumIterations(1024),
-        );
+        bencher.iter(|| {
+            turn(&mut a, &mut b);
+            turn(&mut b, &mut a);
+        });
     });
 }
 
