@@ -1,6 +1,7 @@
 //! What a level lost, to which hosts, and why.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use selfsame_cpuid::{Feature, Gives as _, Member, Policy, Rule, blame, kept_as_warning};
@@ -32,19 +33,25 @@ pub(crate) struct Unwarned {
 
 /// What a level lost of what its hosts have. Of each of `groups`, hosts that are alike, one is blamed for all.
 pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Vec<Lost>, Vec<Unwarned>) {
-    let firsts: Vec<Alike<'_>> = groups.iter().filter_map(|group| Alike::of(group, seen)).collect();
+    let firsts: Vec<Alike<'_>> =
+        (0..).zip(groups).filter_map(|(number, group)| Alike::of(number, group, seen)).collect();
     let members: Vec<Member<'_, Sets<'_>>> =
         firsts.iter().map(|alike| Member { name: &alike.first.machine.name, host: &alike.sets }).collect();
+    // Hosts that are known by names alone are not subject to words.
+    let has_words = firsts.iter().any(|alike| matches!(alike.sets, Sets::Whole { .. }));
     let mut lost = Vec::new();
     // Few sets of hosts cost many features.
-    let mut known: Vec<(Vec<&Alike<'_>>, Rc<[usize]>)> = Vec::new();
+    let mut known: HashMap<Box<[u64]>, Rc<[usize]>> = HashMap::new();
+    let mut blamed: Vec<&Alike<'_>> = Vec::with_capacity(firsts.len());
     blame(level, &members, |loss| {
         let feature = loss.feature;
-        let mut blamed: Vec<&Alike<'_>> = Vec::with_capacity(firsts.len());
+        blamed.clear();
         loss.places().for_each(|at| blamed.extend(firsts.get(at)));
         let is_by_host = !blamed.is_empty();
         // What the words take away is no host's cost.
-        blamed.retain(|alike| !alike.first.is_trimmed(feature));
+        if has_words {
+            blamed.retain(|alike| !alike.first.is_trimmed(feature));
+        }
         // What thousands of hosts say in the same words is not asked of each.
         let is_unoffered = |alike: &&Alike<'_>| alike.is_offered && !alike.sets.has(feature.place);
         let (rule, because) = match loss.rule {
@@ -53,13 +60,8 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Ve
             Rule::NotOnHost => (rule_on_hosts(feature, &blamed), not_on_host(feature, &blamed, seen)),
             rule => (rule, loss.to_string()),
         };
-        let hosts = known.iter().find(|(groups, _)| is_same(groups, &blamed)).map(|(_, hosts)| Rc::clone(hosts));
-        let hosts = hosts.unwrap_or_else(|| {
-            let hosts: Rc<[usize]> = places(&blamed, seen.len()).into();
-            known.push((blamed, Rc::clone(&hosts)));
-            hosts
-        });
-        lost.push(Lost { feature, rule, hosts, because });
+        let hosts = known.entry(bits(&blamed, groups.len())).or_insert_with(|| places(&blamed, seen.len()).into());
+        lost.push(Lost { feature, rule, hosts: Rc::clone(hosts), because });
     });
     let mut unwarned = Vec::new();
     kept_as_warning(level, &members, |warning| {
@@ -71,6 +73,8 @@ pub(crate) fn losses(level: &Policy, seen: &[Seen<'_>], groups: &[Group]) -> (Ve
 
 /// Hosts that are alike.
 struct Alike<'s> {
+    /// Which group it is.
+    number: usize,
     hosts: &'s Group,
     first: &'s Seen<'s>,
     sets: Sets<'s>,
@@ -78,15 +82,21 @@ struct Alike<'s> {
 }
 
 impl<'s> Alike<'s> {
-    fn of(hosts: &'s Group, seen: &'s [Seen<'s>]) -> Option<Self> {
+    fn of(number: usize, hosts: &'s Group, seen: &'s [Seen<'s>]) -> Option<Self> {
         let first = seen.get(*hosts.first()?)?;
-        Some(Self { hosts, first, sets: first.sets(), is_offered: first.machine.is_offered() })
+        Some(Self { number, hosts, first, sets: first.sets(), is_offered: first.machine.is_offered() })
     }
 }
 
-/// Whether two lists are of the same groups.
-fn is_same(a: &[&Alike<'_>], b: &[&Alike<'_>]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| std::ptr::eq(*a, *b))
+/// Which of `count` groups these are, a bit each.
+fn bits(groups: &[&Alike<'_>], count: usize) -> Box<[u64]> {
+    let mut bits = vec![0u64; count.div_ceil(64)];
+    for alike in groups {
+        if let Some(bits) = bits.get_mut(alike.number / 64) {
+            *bits |= 1 << (alike.number % 64);
+        }
+    }
+    bits.into()
 }
 
 /// The hosts of groups, of `count` in all, ascending.

@@ -1,6 +1,7 @@
 //! Machines of which a file says the same.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 use crate::capture_text::name_of;
 use crate::dirt;
@@ -68,7 +69,12 @@ impl Machines {
             for (name, number) in machines.names.iter_mut().zip(std::mem::take(&mut machines.numbers)) {
                 *name = match &**name {
                     "" if count == 1 => file.clone(),
-                    "" => format!("{file}:{number:0digits$}"),
+                    "" => {
+                        let mut name = String::with_capacity(file.len() + 1 + digits);
+                        // Writing into a string does not fail.
+                        let _ = write!(name, "{file}:{number:0digits$}");
+                        name
+                    }
                     said => name_of(said),
                 };
             }

@@ -1,10 +1,8 @@
 //! What one `<cpu>` element of libvirt says.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use selfsame_cpuid::{Place, Signature};
 
+use super::known_children::KnownChildren;
 use super::xml::{Item, Tag, Xml};
 use crate::error::ReadError;
 use crate::spelling::qemu_feature;
@@ -127,22 +125,34 @@ impl CpuDefinition {
         let mut xml = Xml::new(bytes);
         while let Some(item) = xml.next()? {
             if let Item::Open(tag) = item {
-                return if tag.name() == "cpu" {
-                    Self::read(&mut xml, &tag, &mut KnownTags::default())
-                } else {
-                    Err(xml.line_error(tag.offset, "expected `<cpu>`"))
-                };
+                if tag.name() != "cpu" {
+                    return Err(xml.line_error(tag.offset, "expected `<cpu>`"));
+                }
+                let mut definition = Self::default();
+                definition.read(&mut xml, &tag, &mut KnownChildren::default())?;
+                return Ok(definition);
             }
         }
         Err(ReadError::NoCpu)
     }
 
-    /// Reads the element whose tag was opened last, to its end.
-    pub(crate) fn read<'a>(xml: &mut Xml<'a>, tag: &Tag<'_>, tags: &mut KnownTags<'a>) -> Result<Self, ReadError> {
-        let mut definition = Self::default();
-        definition.take_attributes(xml, tag)?;
-        definition.take_children(xml, tags)?;
-        Ok(definition)
+    /// Reads the element whose tag was opened last, to its end, into the memory of another.
+    pub(crate) fn read<'a>(
+        &mut self,
+        xml: &mut Xml<'a>,
+        tag: &Tag<'_>,
+        known: &mut KnownChildren<'a>,
+    ) -> Result<(), ReadError> {
+        self.clear();
+        self.take_attributes(xml, tag)?;
+        self.take_children(xml, known)
+    }
+
+    /// Forgets what an element said, and keeps the memory of its features.
+    fn clear(&mut self) {
+        let mut features = std::mem::take(&mut self.features);
+        features.clear();
+        *self = Self { features, ..Self::default() };
     }
 
     fn take_attributes(&mut self, xml: &Xml<'_>, tag: &Tag<'_>) -> Result<(), ReadError> {
@@ -163,176 +173,115 @@ impl CpuDefinition {
     }
 
     /// Reads the children of the tag that was opened last, to its end.
-    pub(crate) fn take_children<'a>(&mut self, xml: &mut Xml<'a>, tags: &mut KnownTags<'a>) -> Result<(), ReadError> {
-        let mut depth = 1usize;
-        while depth > 0 {
+    pub(crate) fn take_children<'a>(
+        &mut self,
+        xml: &mut Xml<'a>,
+        known: &mut KnownChildren<'a>,
+    ) -> Result<(), ReadError> {
+        loop {
+            known.read(xml, self);
             let tag = match xml.next()? {
-                None => break,
-                Some(Item::Close) => {
-                    depth = depth.saturating_sub(1);
-                    continue;
-                }
+                None | Some(Item::Close) => return Ok(()),
                 Some(Item::Text(_)) => continue,
                 Some(Item::Open(tag)) => tag,
             };
-            // What stands deeper describes caches or memory.
-            match tag.name() {
-                "feature" if depth == 1 => {
-                    if self.features.is_empty() {
-                        self.features.reserve(FEW_FEATURES);
-                    }
-                    let end = tags.read(xml.bytes(), tag.offset, &mut self.features);
-                    if end > tag.offset {
-                        xml.skip_to(end);
-                        continue;
-                    }
-                    self.take_feature(xml, &tag)?;
-                    if let (Some(text), Some(wish)) = (xml.bytes().get(tag.offset..xml.offset()), self.features.last())
-                    {
-                        tags.add(text, wish);
-                    }
-                    depth += 1;
-                }
-                "model" if depth == 1 => {
-                    if let Some(id) = tag.attribute("vendor_id") {
-                        self.vendor_id = id.as_bytes().try_into().ok();
-                    }
-                    self.model = some(xml.text()?);
-                }
-                "vendor" if depth == 1 => self.vendor = some(xml.text()?),
-                "arch" if depth == 1 => self.architecture = some(xml.text()?),
-                "signature" if depth == 1 => {
-                    self.signature = signature(&tag);
-                    depth += 1;
-                }
-                "maxphysaddr" if depth == 1 => {
-                    let bits = tag.attribute("bits").or_else(|| tag.attribute("limit"));
-                    self.physical_bits = bits.and_then(|bits| bits.parse().ok()).filter(|bits| (1..=64).contains(bits));
-                    depth += 1;
-                }
-                _ => depth += 1,
+            let child = Child::read(xml, &tag)?;
+            if !self.has_room_for(&child) {
+                return Err(xml.line_error(tag.offset, "more features than any CPU has"));
             }
-        }
-        Ok(())
-    }
-
-    fn take_feature(&mut self, xml: &Xml<'_>, tag: &Tag<'_>) -> Result<(), ReadError> {
-        let name = tag.attribute("name").filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| xml.line_error(tag.offset, "expected `<feature name='...'/>`"))?;
-        let policy = match tag.attribute("policy").as_deref() {
-            None | Some("require") => FeaturePolicy::Require,
-            Some("force") => FeaturePolicy::Force,
-            Some("optional") => FeaturePolicy::Optional,
-            Some("disable") => FeaturePolicy::Disable,
-            Some("forbid") => FeaturePolicy::Forbid,
-            Some(_) => return Err(xml.line_error(tag.offset, POLICY)),
-        };
-        if self.features.len() >= MANY_FEATURES {
-            return Err(xml.line_error(tag.offset, "more features than any CPU has"));
-        }
-        let feature = match qemu_feature(&name) {
-            Some(row) => NamedFeature::Known(row.place),
-            None => {
-                let line = xml.line(tag.offset);
-                NamedFeature::Unknown(Box::new(UnknownFeature { name: name.into_owned(), line }))
+            if let Some(text) = xml.bytes().get(tag.offset..xml.offset()) {
+                known.add(text, &child);
             }
-        };
-        self.features.push((feature, policy));
-        Ok(())
-    }
-}
-
-/// Tags of features that were read before, by their text.
-///
-/// Every host of a fleet names its features in the same words: to find a tag again is far faster than to read it.
-#[derive(Debug, Default)]
-pub(crate) struct KnownTags<'a> {
-    tags: Vec<KnownTag<'a>>,
-    /// Where each stands in the list.
-    places: HashMap<&'a [u8], usize, BuildHasherDefault<TagHasher>>,
-}
-
-#[derive(Debug)]
-struct KnownTag<'a> {
-    text: &'a [u8],
-    wish: Wish,
-    /// What followed it the last time, which mostly follows it again: hosts name their features in the same order.
-    next: usize,
-}
-
-impl<'a> KnownTags<'a> {
-    /// There are fewer features, and who writes each in several ways gains nothing.
-    const MANY: usize = 1024;
-
-    /// Reads known tags one after another, from `begin` on; returns where the last of them ends.
-    fn read(&mut self, bytes: &[u8], begin: usize, features: &mut Vec<Wish>) -> usize {
-        let mut end = begin;
-        let mut at = begin;
-        let mut last = None;
-        while features.len() < MANY_FEATURES
-            && let Some(rest) = bytes.get(at..)
-            && let Some((place, tag)) = self.find(rest, last)
-        {
-            features.push(tag.wish.clone());
-            last = Some(place);
-            end = at + tag.text.len();
-            let blank = bytes.get(end..).unwrap_or_default().iter().take_while(|byte| byte.is_ascii_whitespace());
-            at = end + blank.count();
+            self.take(&child);
         }
-        end
     }
 
-    /// Finds the tag with which `rest` begins, that at `last` before it.
-    fn find(&mut self, rest: &[u8], last: Option<usize>) -> Option<(usize, &KnownTag<'a>)> {
-        let next = last.and_then(|last| self.tags.get(last)).map(|last| last.next);
-        let is_here = |next: &usize| self.tags.get(*next).is_some_and(|next| rest.starts_with(next.text));
-        let place = match next.filter(is_here) {
-            Some(next) => next,
-            None => {
-                let close = memchr::memchr(b'>', rest)?;
-                let place = *self.places.get(rest.get(..=close)?)?;
-                if let Some(last) = last.and_then(|last| self.tags.get_mut(last)) {
-                    last.next = place;
+    /// Whether there is room for what a child says.
+    #[inline]
+    pub(crate) fn has_room_for(&self, child: &Child) -> bool {
+        !matches!(child, Child::Feature(_)) || self.features.len() < MANY_FEATURES
+    }
+
+    /// Takes what a child says.
+    #[inline]
+    pub(crate) fn take(&mut self, child: &Child) {
+        match child {
+            Child::Feature((feature, policy)) => {
+                if self.features.is_empty() {
+                    self.features.reserve(FEW_FEATURES);
                 }
-                place
+                self.features.push((feature.clone(), *policy));
             }
-        };
-        Some((place, self.tags.get(place)?))
-    }
-
-    /// Keeps a tag that closes itself. Names that nobody knows are told with their line, and are not kept.
-    fn add(&mut self, text: &'a [u8], wish: &Wish) {
-        if text.ends_with(b"/>") && matches!(wish.0, NamedFeature::Known(_)) && self.tags.len() < Self::MANY {
-            self.places.insert(text, self.tags.len());
-            self.tags.push(KnownTag { text, wish: wish.clone(), next: 0 });
+            Child::Model { name, vendor_id } => (self.model, self.vendor_id) = (name.clone(), *vendor_id),
+            Child::Vendor(vendor) => self.vendor.clone_from(vendor),
+            Child::Architecture(architecture) => self.architecture.clone_from(architecture),
+            Child::Signature(signature) => self.signature = *signature,
+            Child::PhysicalBits(bits) => self.physical_bits = *bits,
+            Child::Nothing => {}
         }
     }
 }
 
-/// Hashes tags, eight bytes at a time. There are so few that to make them meet gains nobody anything.
-#[derive(Debug, Default)]
-pub(crate) struct TagHasher(u64);
+/// What a child of the element says.
+#[derive(Clone, Debug)]
+pub(crate) enum Child {
+    Feature(Wish),
+    Model {
+        name: Option<String>,
+        vendor_id: Option<[u8; 12]>,
+    },
+    Vendor(Option<String>),
+    Architecture(Option<String>),
+    Signature(Option<Signature>),
+    PhysicalBits(Option<u8>),
+    /// Nothing of the CPU: clocks, caches, memory.
+    Nothing,
+}
 
-impl Hasher for TagHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        /// The fractional part of the golden ratio: what multiplies well.
-        const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut add = |word: u64| self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(GOLDEN);
-        let (eights, rest) = bytes.as_chunks::<8>();
-        for eight in eights {
-            add(u64::from_le_bytes(*eight));
-        }
-        // Some of the last eight bytes count twice.
-        match bytes.last_chunk::<8>() {
-            Some(last) if !rest.is_empty() => add(u64::from_le_bytes(*last)),
-            Some(_) => {}
-            None => rest.iter().for_each(|byte| add(u64::from(*byte))),
-        }
+impl Child {
+    /// Reads the tag that was opened last, to its end.
+    fn read(xml: &mut Xml<'_>, tag: &Tag<'_>) -> Result<Self, ReadError> {
+        let child = match tag.name() {
+            "feature" => Self::Feature(wish(xml, tag)?),
+            "signature" => Self::Signature(signature(tag)),
+            "maxphysaddr" => {
+                let bits = tag.attribute("bits").or_else(|| tag.attribute("limit"));
+                let bits = bits.and_then(|bits| bits.parse().ok());
+                Self::PhysicalBits(bits.filter(|bits| (1..=64).contains(bits)))
+            }
+            "model" => {
+                let vendor_id = tag.attribute("vendor_id").and_then(|id| id.as_bytes().try_into().ok());
+                return Ok(Self::Model { name: some(xml.text()?), vendor_id });
+            }
+            "vendor" => return Ok(Self::Vendor(some(xml.text()?))),
+            "arch" => return Ok(Self::Architecture(some(xml.text()?))),
+            _ => Self::Nothing,
+        };
+        // What stands deeper describes caches or memory.
+        xml.text()?;
+        Ok(child)
     }
+}
 
-    fn finish(&self) -> u64 {
-        self.0 ^ self.0 >> 32
-    }
+fn wish(xml: &Xml<'_>, tag: &Tag<'_>) -> Result<Wish, ReadError> {
+    let name = tag.attribute("name").filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| xml.line_error(tag.offset, "expected `<feature name='...'/>`"))?;
+    let policy = match tag.attribute("policy").as_deref() {
+        None | Some("require") => FeaturePolicy::Require,
+        Some("force") => FeaturePolicy::Force,
+        Some("optional") => FeaturePolicy::Optional,
+        Some("disable") => FeaturePolicy::Disable,
+        Some("forbid") => FeaturePolicy::Forbid,
+        Some(_) => return Err(xml.line_error(tag.offset, POLICY)),
+    };
+    let feature = match qemu_feature(&name) {
+        Some(row) => NamedFeature::Known(row.place),
+        None => {
+            let line = xml.line(tag.offset);
+            NamedFeature::Unknown(Box::new(UnknownFeature { name: name.into_owned(), line }))
+        }
+    };
+    Ok((feature, policy))
 }
 
 /// Most hosts name fewer features.

@@ -5,6 +5,7 @@ mod cpu_map;
 mod cpudata;
 mod definition;
 mod expand;
+mod known_children;
 mod read;
 mod xml;
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use selfsame_cpuid::Signature;
 
-use super::definition::{CpuDefinition, KnownTags, Mode, TagHasher};
+use super::definition::{CpuDefinition, Mode};
+use super::known_children::{KnownChildren, TextHasher};
 use super::xml::{Item, Tag, Xml};
 use crate::by_name::NamedCpu;
 use crate::detect::Format;
@@ -28,10 +29,12 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadE
         end: Finder::new(b"</cpu>"),
         machines: Vec::new(),
         by_text: HashMap::default(),
-        tags: KnownTags::default(),
+        strangers: 0,
+        children: KnownChildren::default(),
         rooms: Rooms::new(),
-        abouts: HashMap::new(),
-        by_said: HashMap::new(),
+        abouts: HashMap::default(),
+        by_said: HashMap::default(),
+        scratch: CpuDefinition::default(),
         first: None,
         count: 0,
         name: None,
@@ -44,7 +47,8 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadE
     if reader.machines.is_empty() { Err(ReadError::NoCpuElement) } else { Ok(reader.machines) }
 }
 
-/// Where there are more texts than this, hosts have something of their own in theirs, and to look for the same is vain.
+/// Where there are more texts than this, or as many hosts after one another without a text that was there before, hosts have
+/// something of their own in theirs, and to look for the same is vain.
 const MANY_TEXTS: usize = 256;
 
 /// The text of an element. Its end and its length tell it from others well enough.
@@ -65,15 +69,19 @@ struct Reader<'a> {
     end: Finder<'static>,
     machines: Vec<Machines>,
     /// Which of them an element is, by its whole text: hosts of a fleet are mostly the same, letter for letter.
-    by_text: HashMap<Text<'a>, usize, BuildHasherDefault<TagHasher>>,
-    /// Features by the text of their tags.
-    tags: KnownTags<'a>,
+    by_text: HashMap<Text<'a>, usize, BuildHasherDefault<TextHasher>>,
+    /// How many elements after one another had a text of their own.
+    strangers: usize,
+    /// What elements say, by the text of each child.
+    children: KnownChildren<'a>,
     /// Which state has a place.
     rooms: Rooms,
     /// What many elements say alike, by a hash of it.
-    abouts: HashMap<u64, KnownAbout>,
+    abouts: HashMap<u64, KnownAbout, BuildHasherDefault<TextHasher>>,
     /// Machines by a hash of what the element says, which leaves out topology, microcode and clocks.
-    by_said: HashMap<u64, usize>,
+    by_said: HashMap<u64, usize, BuildHasherDefault<TextHasher>>,
+    /// What the last element says: room for the next.
+    scratch: CpuDefinition,
     /// What the first element says.
     first: Option<CpuDefinition>,
     /// How many elements there were.
@@ -107,15 +115,20 @@ impl<'a> Reader<'a> {
     fn element(&mut self, xml: &mut Xml<'a>, tag: &Tag<'a>) -> Result<(), ReadError> {
         let begin = tag.offset;
         let rest = self.bytes.get(begin..).unwrap_or_default();
-        if let Some(length) = self.end.find(rest).map(|at| at.saturating_add(self.end.needle().len()))
+        if self.strangers < MANY_TEXTS
+            && let Some(length) = self.end.find(rest).map(|at| at.saturating_add(self.end.needle().len()))
             && let Some(&machines) = rest.get(..length).and_then(|text| self.by_text.get(&Text(text)))
         {
+            self.strangers = 0;
             self.join(machines);
             xml.skip_to(begin.saturating_add(length));
             return Ok(());
         }
-        let definition = CpuDefinition::read(xml, tag, &mut self.tags)?;
-        let machines = self.take(|| xml.line(begin), definition)?;
+        self.strangers += 1;
+        let mut definition = std::mem::take(&mut self.scratch);
+        definition.read(xml, tag, &mut self.children)?;
+        let machines = self.take(|| xml.line(begin), &definition)?;
+        self.scratch = definition;
         if let Some(text) = self.bytes.get(begin..xml.offset()).filter(|_| self.by_text.len() < MANY_TEXTS) {
             self.by_text.insert(Text(text), machines);
         }
@@ -134,10 +147,10 @@ impl<'a> Reader<'a> {
             let is = |name, value| tag.attribute(name).is_some_and(|text| text == value);
             if tag.name() == "mode" && is("name", "host-model") && is("supported", "yes") {
                 let mut definition = CpuDefinition::default();
-                definition.take_children(xml, &mut self.tags)?;
+                definition.take_children(xml, &mut self.children)?;
                 let architecture = self.context.iter().find(|(key, _)| key == "arch");
                 definition.architecture = architecture.map(|(_, value)| value.clone());
-                self.take(|| line, definition)?;
+                self.take(|| line, &definition)?;
                 return Ok(());
             }
         }
@@ -154,12 +167,12 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes what an element says: of a machine like others, or of one that is like no other.
-    fn take(&mut self, line: impl Fn() -> usize, definition: CpuDefinition) -> Result<usize, ReadError> {
-        let said = self.said(&definition);
+    fn take(&mut self, line: impl Fn() -> usize, definition: &CpuDefinition) -> Result<usize, ReadError> {
+        let said = self.said(definition);
         let said = said.map_err(|error| ReadError::Element { line: line(), error: Box::new(error) })?;
-        self.first.get_or_insert(definition);
+        self.first.get_or_insert_with(|| definition.clone());
         if let Said::Names(named) = &said {
-            let hash = BuildHasherDefault::<TagHasher>::default().hash_one(named.features());
+            let hash = BuildHasherDefault::<TextHasher>::default().hash_one(named.features());
             let known = self.by_said.get(&hash).copied();
             let is_same = |at: &usize| matches!(self.machines.get(*at), Some(Machines { said: Said::Names(other), .. }) if named.is_same(other));
             if let Some(at) = known.filter(is_same) {
@@ -199,7 +212,7 @@ impl<'a> Reader<'a> {
     fn about(&mut self, definition: &CpuDefinition) -> Result<Arc<About>, ReadError> {
         let context = self.context.len();
         let key = AboutKey::of(definition, context);
-        let hash = BuildHasherDefault::<TagHasher>::default().hash_one(&key);
+        let hash = BuildHasherDefault::<TextHasher>::default().hash_one(&key);
         if let Some(known) = self.abouts.get(&hash)
             && AboutKey::of(&known.definition, known.context) == key
         {

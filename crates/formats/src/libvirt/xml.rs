@@ -8,6 +8,7 @@ use quick_xml::events::attributes::Attribute;
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion};
 
+use super::known_children::blank;
 use crate::error::ReadError;
 
 /// libvirt's deepest document has ten levels: what is deeper is not libvirt's.
@@ -140,6 +141,13 @@ impl<'a> Xml<'a> {
     /// The bytes of the file.
     pub(crate) const fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Where the next item begins, behind white space; none if a tag that closed itself is still to be closed.
+    pub(crate) fn next_sibling(&self) -> Option<usize> {
+        let offset = self.offset();
+        let rest = self.bytes.get(offset..).filter(|_| !self.is_closing)?;
+        Some(offset + blank(rest))
     }
 
     /// Goes on at `offset`, which must be right after an element that follows the last one, and beside it.
