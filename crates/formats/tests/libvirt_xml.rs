@@ -182,6 +182,23 @@ fn what_is_read_at_once_is_what_is_read_alone() {
 }
 
 #[test]
+fn text_between_children_that_were_read_before_says_nothing() {
+    let host = "<cpu><arch>x86_64</arch><model>Nehalem</model><vendor>Intel</vendor><feature name='vmx'/></cpu>";
+    let with = |text: &str| host.replace("><", &format!(">{text}<")).replace("</cpu>", &format!("{text}</cpu>"));
+    for text in ["a", " a ", "&amp;", "<![CDATA[a]]>", "<!-- a -->", "<?a?>", "a<counter/>a", "<cache><bank/></cache>a"]
+    {
+        let machines = all(&format!("<hosts>{host}{}{}{host}</hosts>", with(text), with(text))).unwrap();
+        let [machines] = &machines[..] else { panic!("{text}: {machines:?}") };
+        assert_eq!(machines.names.len(), 4, "{text}");
+    }
+    // What follows the text must be well-formed, as anywhere.
+    assert_eq!(
+        refused("<hosts><cpu><arch></arch>a<arch></arch>a<[ \t"),
+        "line 1: the file is cut off here: copy the whole file again"
+    );
+}
+
+#[test]
 fn names_that_nobody_knows_are_told_with_their_line_and_likeness() {
     let text = "<cpu>\n<model>Nehalem</model>\n<feature name='avx521f'/>\n<feature name='quantum'/>\n</cpu>\n";
     let dump = read(text.as_bytes(), "host", None).unwrap();

@@ -87,6 +87,8 @@ pub(crate) struct Xml<'a> {
     path: Vec<Range<usize>>,
     /// A tag that closed itself is still to be closed.
     is_closing: bool,
+    /// The last item was a tag, opened or closed: the reader takes whatever follows it.
+    is_after_tag: bool,
     /// Up to where lines were counted, and the line there.
     counted: Cell<(usize, usize)>,
 }
@@ -101,6 +103,7 @@ impl<'a> Xml<'a> {
             passed: 0,
             path: Vec::new(),
             is_closing: false,
+            is_after_tag: false,
             counted: Cell::new((0, 1)),
         }
     }
@@ -143,14 +146,16 @@ impl<'a> Xml<'a> {
         self.bytes
     }
 
-    /// Where the next item begins, behind white space; none if a tag that closed itself is still to be closed.
+    /// Where the next item begins, behind white space, if it can be passed: not right after text, where the reader goes on
+    /// with markup, nor while a tag that closed itself is still to be closed.
     pub(crate) fn next_sibling(&self) -> Option<usize> {
         let offset = self.offset();
-        let rest = self.bytes.get(offset..).filter(|_| !self.is_closing)?;
+        let rest = self.bytes.get(offset..).filter(|_| self.is_after_tag && !self.is_closing)?;
         Some(offset + blank(rest))
     }
 
-    /// Goes on at `offset`, which must be right after an element that follows the last one, and beside it.
+    /// Goes on at `offset`, which must be right after an element at [`Xml::next_sibling`] or others that follow it, beside the
+    /// last one.
     pub(crate) fn pass(&mut self, offset: usize) {
         let offset = offset.min(self.bytes.len());
         let rest = self.bytes.get(offset..).unwrap_or_default();
@@ -181,6 +186,7 @@ impl<'a> Xml<'a> {
         loop {
             let offset = self.offset();
             let event = self.reader.read_event().map_err(|error| self.malformed(&error, offset))?;
+            self.is_after_tag = matches!(event, Event::Start(_) | Event::Empty(_) | Event::End(_));
             return match event {
                 Event::Start(start) => self.open(start, "<>"),
                 Event::Empty(start) => {
