@@ -1,6 +1,7 @@
 //! State components, and the one table of what the manuals say about each.
 
 use core::fmt;
+use core::num::NonZeroU64;
 
 use crate::{ComponentSet, Owner};
 
@@ -60,6 +61,13 @@ impl Component {
     #[inline]
     pub const fn new(index: u8) -> Option<Self> {
         if index <= 62 { Some(Self(index)) } else { None }
+    }
+
+    /// Returns the first component of some, of which none is bit 63.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "at most 62")]
+    pub(crate) const fn lowest(bits: NonZeroU64) -> Self {
+        Self(bits.trailing_zeros() as u8)
     }
 
     /// Returns the number of the component's bit.

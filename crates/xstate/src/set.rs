@@ -1,6 +1,7 @@
 //! Sets of state components.
 
 use core::fmt;
+use core::num::NonZeroU64;
 use core::ops::{BitAnd, BitOr, BitOrAssign, Sub};
 
 use crate::Component;
@@ -208,9 +209,9 @@ impl Iterator for Components {
 
     #[inline]
     fn next(&mut self) -> Option<Component> {
-        let component = Component::new(u8::try_from(self.0.trailing_zeros()).ok()?)?;
+        let bits = NonZeroU64::new(self.0)?;
         self.0 &= self.0 - 1;
-        Some(component)
+        Some(Component::lowest(bits))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
