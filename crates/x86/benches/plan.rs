@@ -6,14 +6,18 @@ use std::arch::asm;
 use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use selfsame_cpuid::FaultingControl;
 use selfsame_switch::{
-    AreaAddress, Bitness, Cpu, CpuId, CpuTables, Cr3, Cr4, DebugRegister, DomainId, Extended, Frame, GdtPage, Gdtr,
-    GuestSlot, GuestXss, Kind, L1Entry, Ldt, Msr, MsrWrite, Own, PerDomainArea, Platform, Register, RegisterSet,
-    Registers, Segment, SegmentFault, Selector, Selectors, Shown, Switcher, Vcpu, VcpuId, VcpuName, Virtualisation,
-    Visibility, XstateStep,
+    AreaAddress, Bitness, Cpu, Cr3, Cr4, DebugRegister, DomainId, Extended, Gdtr, GuestSlot, GuestXss, Kind, L1Entry,
+    Ldt, Msr, MsrWrite, Platform, Register, Registers, Segment, SegmentFault, Selector, Selectors, Shown, Switcher,
+    Vcpu, VcpuId, VcpuName, XstateStep,
 };
-use selfsame_xstate::{ComponentSet, Configurations, Geometry, Xcr0};
+use selfsame_xstate::Xcr0;
+
+#[path = "../../switch/tests/stage/platforms.rs"]
+#[allow(dead_code, reason = "the tests of switches use the others")]
+mod platforms;
+
+use platforms::{milan, own, sapphire_rapids};
 
 /// A CPU that takes every write and does nothing: each operation wants its operands in the registers where the instruction of
 /// `Ring0` has them, with the same effect on memory as far as the compiler knows, and leaves the instruction out.
@@ -151,56 +155,12 @@ impl Cpu for Sink {
     }
 }
 
-fn platform(virtualisation: Virtualisation) -> Platform {
-    // Zen 4 with shadow stacks, or what Sapphire Rapids would be without AMX.
-    let geometry = Geometry::read(|subleaf| match subleaf {
-        0 => [0x2E7, 0x240, 0xA88, 0],
-        1 => [0xF, 0x240, 0x1800, 0],
-        2 => [256, 0x240, 0, 0],
-        5 => [64, 0x340, 0, 0],
-        6 => [512, 0x380, 0, 0],
-        7 => [1024, 0x580, 0, 0],
-        9 => [8, 0x980, 0, 0],
-        11 => [16, 0, 1, 0],
-        12 => [24, 0, 1, 0],
-        _ => [0; 4],
-    });
-    let configurations = Configurations::new(&geometry).unwrap();
-    Platform {
-        virtualisation,
-        method: configurations.method(),
-        xcr0: configurations.host_xcr0(),
-        xss: configurations.host_xss(),
-        supervisor: configurations.supervisor(),
-        has_xfd: false,
-        loads_fp_pointers: true,
-        clears_null_base: true,
-        has_dr_masks: true,
-        has_ibpb: true,
-        registers: Register::ALL.into_iter().collect::<RegisterSet>(),
-        visibility: Visibility::Faulting(FaultingControl::INTEL),
-        per_domain: PerDomainArea::new(0xFFFF_8300_0000_0000).unwrap(),
-    }
-}
-
-fn own() -> Own {
-    let page = |at: u64| GdtPage::new(0xFFFF_82D0_0000_0000 + at * 0x10000, Frame::new(0x100 + at).unwrap()).unwrap();
-    Own {
-        tables: CpuTables::new(CpuId::new(0), page(1), page(2)),
-        cr3: Cr3::new(0x1000_0000).unwrap(),
-        cr4: Cr4::of_hypervisor(Cr4::OSXSAVE | Cr4::FSGSBASE | 0x6A0),
-        pl0_ssp: None,
-        registers: Registers::RESET,
-        faulting_register: 0,
-    }
-}
-
 /// A vCPU whose every register differs from those of the others.
 fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
     let far = u64::from(number);
     let name = VcpuName::new(DomainId::new(number), VcpuId::new(0).unwrap());
     let mut extended = Extended::new(AreaAddress::new(far * 0x10000).unwrap());
-    extended.xsetbv(Xcr0::new(0x2E7, platform.xcr0.components()).unwrap());
+    extended.xsetbv(platform.xcr0);
     extended.set_xss(GuestXss::Own(platform.xss));
     let shown = Shown { is_faulting: kind != Kind::Hvm, ..Shown::default() };
     let mut vcpu = Vcpu::new(name, kind, extended, Cr3::new(far << 12).unwrap(), shown);
@@ -212,12 +172,10 @@ fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
 }
 
 /// Two vCPUs take turns on a CPU: the switch, the entry and the exit of one turn.
-fn turns(c: &mut Criterion, name: &str, virtualisation: Virtualisation, kinds: [Kind; 2]) {
-    let platform = platform(virtualisation);
-    assert_eq!(platform.supervisor, ComponentSet::from_bits(0x1800));
+fn turns(c: &mut Criterion, name: &str, platform: &Platform, kinds: [Kind; 2]) {
     let mut cpu = Sink::default();
-    let mut switcher = Switcher::bring_up(&platform, own(), &mut cpu);
-    let (mut a, mut b) = (vcpu(&platform, kinds[0], 1), vcpu(&platform, kinds[1], 2));
+    let mut switcher = Switcher::bring_up(platform, own(0), &mut cpu);
+    let (mut a, mut b) = (vcpu(platform, kinds[0], 1), vcpu(platform, kinds[1], 2));
     let _ = switcher.switch(&mut cpu, None, &mut a).unwrap();
     let _ = switcher.enter(&a).unwrap();
     let mut turn = |from: &mut Vcpu, to: &mut Vcpu| {
@@ -237,10 +195,11 @@ fn turns(c: &mut Criterion, name: &str, virtualisation: Virtualisation, kinds: [
 }
 
 fn plan(c: &mut Criterion) {
-    turns(c, "pv to pv", Virtualisation::Vmx, [Kind::Pv64, Kind::Pv64]);
-    turns(c, "hvm to hvm, vmx", Virtualisation::Vmx, [Kind::Hvm, Kind::Hvm]);
-    turns(c, "hvm to hvm, svm", Virtualisation::Svm, [Kind::Hvm, Kind::Hvm]);
-    turns(c, "pv to hvm to pv, vmx", Virtualisation::Vmx, [Kind::Pv64, Kind::Hvm]);
+    let (vmx, svm) = (sapphire_rapids(), milan());
+    turns(c, "pv to pv", &vmx, [Kind::Pv64, Kind::Pv64]);
+    turns(c, "hvm to hvm, vmx", &vmx, [Kind::Hvm, Kind::Hvm]);
+    turns(c, "hvm to hvm, svm", &svm, [Kind::Hvm, Kind::Hvm]);
+    turns(c, "pv to hvm to pv, vmx", &vmx, [Kind::Pv64, Kind::Hvm]);
 }
 
 criterion_group!(benches, plan);
