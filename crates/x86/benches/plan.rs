@@ -13,10 +13,13 @@ use selfsame_switch::{
 };
 use selfsame_xstate::Xcr0;
 
+#[path = "../../xstate/benches/least/mod.rs"]
+mod least;
 #[path = "../../switch/tests/stage/platforms.rs"]
 #[allow(dead_code, reason = "the tests of switches use the others")]
 mod platforms;
 
+use least::least;
 use platforms::{milan, own, sapphire_rapids};
 
 /// A CPU that takes every write and does nothing: each operation wants its operands in the registers where the instruction of
@@ -187,7 +190,7 @@ fn turns(c: &mut Criterion, name: &str, platform: &Platform, kinds: [Kind; 2]) {
     };
     // Both directions are one iteration: the figure is that of two switches.
     c.bench_function(&format!("two switches, {name}"), |bencher| {
-        bencher.iter(|| {
+        least(bencher, || {
             turn(&mut a, &mut b);
             turn(&mut b, &mut a);
         });
