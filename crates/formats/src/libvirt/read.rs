@@ -32,8 +32,8 @@ pub(crate) fn read(bytes: &[u8], models: &Models) -> Result<Vec<Machines>, ReadE
         strangers: 0,
         children: KnownChildren::default(),
         rooms: Rooms::new(),
-        abouts: HashMap::default(),
-        by_said: HashMap::default(),
+        abouts: HashMap::new(),
+        by_said: HashMap::new(),
         scratch: CpuDefinition::default(),
         first: None,
         count: 0,
@@ -77,9 +77,9 @@ struct Reader<'a> {
     /// Which state has a place.
     rooms: Rooms,
     /// What many elements say alike, by a hash of it.
-    abouts: HashMap<u64, KnownAbout, BuildHasherDefault<TextHasher>>,
+    abouts: HashMap<u64, KnownAbout>,
     /// Machines by a hash of what the element says, which leaves out topology, microcode and clocks.
-    by_said: HashMap<u64, usize, BuildHasherDefault<TextHasher>>,
+    by_said: HashMap<u64, usize>,
     /// What the last element says: room for the next.
     scratch: CpuDefinition,
     /// What the first element says.
