@@ -193,25 +193,51 @@ pub(crate) const fn small(value: usize) -> u16 {
     value as u16
 }
 
-/// Gives every leaf of the model a place of its own below 256: the ranges follow each other. [`DIRECTORY`] asserts it.
-#[expect(clippy::cast_possible_truncation, reason = "the low byte is meant")]
-const fn spread(leaf: u32) -> usize {
-    let spread = leaf.wrapping_add(leaf >> 24).wrapping_add((leaf >> 16) * 8).wrapping_add((leaf >> 8) * 24);
-    spread as u8 as usize
+/// How many bits of a product tell the places of [`DIRECTORY`] apart. Where a new row finds no [`MULTIPLIER`], the compiler says
+/// that it takes too long: one bit more is easy to find one for.
+const DIRECTORY_BITS: u32 = 8;
+
+/// Gives every leaf of the model a place of its own in [`DIRECTORY`], by the high bits of a product; leaf 0 the first one.
+#[inline(always)]
+const fn spread(leaf: u32, multiplier: u32) -> usize {
+    (leaf.wrapping_mul(multiplier) >> (u32::BITS - DIRECTORY_BITS)) as usize
 }
 
-/// The leaves of the model by [`spread`]. What no leaf has holds no subleaf of leaf 0, which has a place of its own.
-static DIRECTORY: [Span; 256] = {
-    let mut spans = [Span { number: 0, subleaf_mask: 0, head: 0, tail: 0, compared: 0, kept: 0 }; 256];
+/// The first multiplier of a sequence of odd ones that keeps the leaves apart.
+const MULTIPLIER: u32 = {
+    // Both are multiples of the golden ratio, which spreads neighbours as far as can be.
+    let mut multiplier = 0x9e37_79b9_u32;
+    while !is_collision_free(multiplier) {
+        multiplier = multiplier.wrapping_add(0x3c6e_f372);
+    }
+    multiplier
+};
+
+const fn is_collision_free(multiplier: u32) -> bool {
+    let mut taken = [0u64; (1 << DIRECTORY_BITS) / 64];
+    let mut i = 0;
+    while i < LEAF_COUNT {
+        let place = spread(LEAF_ROWS[i].number, multiplier);
+        let bit = 1 << (place % 64);
+        if taken[place / 64] & bit != 0 {
+            return false;
+        }
+        taken[place / 64] |= bit;
+        i += 1;
+    }
+    true
+}
+
+/// The leaves of the model by [`spread`]. The places that no leaf has say leaf 0, which is never looked for there.
+static DIRECTORY: [Span; 1 << DIRECTORY_BITS] = {
+    let mut spans = [Span { number: 0, subleaf_mask: 0, head: 0, tail: 0, compared: 0, kept: 0 }; 1 << DIRECTORY_BITS];
     let (mut head, mut tail) = (0, FIRST_KEPT);
     let mut i = 0;
     while i < LEAF_COUNT {
         let row = LEAF_ROWS[i];
         assert!(row.compared <= row.kept && (row.is_indexed || row.kept == 1));
         assert!(i == 0 || LEAF_ROWS[i - 1].number < row.number);
-        let span = &mut spans[spread(row.number)];
-        assert!(span.kept == 0);
-        *span = Span {
+        spans[spread(row.number, MULTIPLIER)] = Span {
             number: row.number,
             subleaf_mask: if row.is_indexed { u32::MAX } else { 0 },
             head: small(head),
@@ -229,8 +255,8 @@ static DIRECTORY: [Span; 256] = {
 /// Finds a leaf's row in the model. Constant time.
 #[inline(always)]
 const fn span(leaf: u32) -> Option<&'static Span> {
-    let span = &DIRECTORY[spread(leaf)];
-    if span.number == leaf && span.kept != 0 { Some(span) } else { None }
+    let span = &DIRECTORY[spread(leaf, MULTIPLIER)];
+    if span.number == leaf { Some(span) } else { None }
 }
 
 /// Whether the model holds `leaf`, and whether ECX selects a subleaf in it.
