@@ -37,7 +37,8 @@ const fn gate(first: u32, last: u32, feature: Place) -> Gate {
 }
 
 /// Leaves that mean something only with a feature.
-const LEAF_GATES: [Gate; 16] = [
+const LEAF_GATES: [Gate; 17] = [
+    gate(0x5, 0x5, leaf_01::MONITOR),
     gate(0xf, 0xf, leaf_07_0_ebx::CMT),
     gate(0x10, 0x10, leaf_07_0_ebx::RDT_A),
     gate(0x12, 0x12, leaf_07_0_ebx::SGX),

@@ -306,3 +306,27 @@ fn a_policy_file_holds_every_policy_and_nothing_else() {
         assert!(error.to_string().starts_with("line "), "{error}");
     }
 }
+
+#[test]
+fn who_asks_for_monitor_gets_lines_that_are_right_on_every_host() {
+    let with_lines = |min, max, substates| {
+        let mut leaves = cpu(INTEL, 0x50654, &["monitor"]);
+        leaves.set(0x5, 0, Regs::new(min, max, 0, substates)).unwrap();
+        leaves
+    };
+    let hosts = [with_lines(64, 64, 0x0002_0120), with_lines(32, 128, 0x0011_1010)];
+    let asked: Trims = "monitor".parse().unwrap();
+    let [a, b] = hosts.each_ref().map(|leaves| Host::from_hardware(leaves, Kind::Kvm, &asked));
+    let both = level(&[&a, &b]);
+    assert_eq!(both.leaves.get(0x5, 0), Regs::new(32, 128, 0, 0x0001_0010));
+    assert!([&a, &b].iter().all(|host| Check::new(&both, host).is_accepted()));
+    let alone = level(&[&a]);
+    let mut rules = Vec::new();
+    Check::new(&alone, &b).refusals(|refusal| rules.push((refusal.what.to_string(), refusal.rule)));
+    let said = [("monitor-line-min", Rule::Min), ("monitor-line-max", Rule::Max)];
+    assert_eq!(rules[..2], said.map(|(what, rule)| (what.to_owned(), rule)));
+
+    let unasked = level(&[&host(&hosts[0], Kind::Kvm)]);
+    assert_eq!(unasked.leaves.get(0x5, 0), Regs::ZERO);
+    assert!(Check::new(&unasked, &b).is_accepted(), "no line is not one that is too small");
+}

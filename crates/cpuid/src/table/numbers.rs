@@ -105,14 +105,13 @@ impl Number {
         self.word as usize
     }
 
-    /// Whether a guest with the word `guest` may run where the word is `host`. What must be equal says nothing where it is
-    /// zero. The field stays where it is: bits in
-    /// place compare as the number does.
+    /// Whether a guest with the word `guest` may run where the word is `host`. What must be equal, or not less, says nothing
+    /// where it is zero. The field stays where it is: bits in place compare as the number does.
     pub(crate) const fn accepts(&self, guest: u32, host: u32) -> bool {
         let (guest, host) = (guest & self.mask, host & self.mask);
         match self.relation {
             Relation::Min => guest <= host,
-            Relation::Max => guest >= host,
+            Relation::Max => guest >= host || guest == 0,
             _ => guest == host || guest == 0 || host == 0,
         }
     }

@@ -8,7 +8,7 @@ use crate::place::{Register::*, Word};
 use crate::value::{Value, value};
 
 /// The rows.
-pub(crate) static ROWS: [Value; 91] = [
+pub(crate) static ROWS: [Value; 98] = [
     value("max-leaf", Word::leaf(0x0, Eax), 0, 32, Derived).because(
         "the least that covers what is non-zero, never below what a running guest saw",
         "SDM vol. 2A, CPUID.00H",
@@ -41,18 +41,20 @@ pub(crate) static ROWS: [Value; 91] = [
         .because("topology of the guest", "SDM vol. 2A, CPUID.01H:EBX"),
     value("initial-apic-id", Word::leaf(0x1, Ebx), 24, 8, Dynamic)
         .because("belongs to the vCPU that asks", "SDM vol. 2A, CPUID.01H:EBX"),
-    value("monitor-line-min", Word::leaf(0x5, Eax), 0, 16, Local).offer(Never, Never, Never, Never).because(
-        "the host's MWAIT; KVM shows the leaf with QEMU's cpu-pm alone, Xen to the hardware domain",
-        "SDM vol. 2A, CPUID.05H",
-    ),
-    value("monitor-line-max", Word::leaf(0x5, Ebx), 0, 16, Local).offer(Never, Never, Never, Never).because(
-        "the host's MWAIT; KVM shows the leaf with QEMU's cpu-pm alone, Xen to the hardware domain",
-        "SDM vol. 2A, CPUID.05H",
-    ),
-    value("mwait-substates", Word::leaf(0x5, Edx), 0, 32, Local).offer(Never, Never, Never, Never).because(
-        "eight counts of idle states of one CPU; no guest of a pool may rely on them",
-        "SDM vol. 2A, CPUID.05H",
-    ),
+    value("monitor-line-min", Word::leaf(0x5, Eax), 0, 16, Min)
+        .offer(Hardware, Never, Never, Never)
+        .because("what MONITOR watches is sure to lie within the smallest line", "SDM vol. 2A, CPUID.05H"),
+    value("monitor-line-max", Word::leaf(0x5, Ebx), 0, 16, Max)
+        .offer(Hardware, Never, Never, Never)
+        .because("what is kept apart by the largest line wakes no neighbour on any host", "SDM vol. 2A, CPUID.05H"),
+    substates("mwait-c0-substates", 0),
+    substates("mwait-c1-substates", 4),
+    substates("mwait-c2-substates", 8),
+    substates("mwait-c3-substates", 12),
+    substates("mwait-c4-substates", 16),
+    substates("mwait-c5-substates", 20),
+    substates("mwait-c6-substates", 24),
+    substates("mwait-c7-substates", 28),
     value("thermal-thresholds", Word::leaf(0x6, Ebx), 0, 4, Local)
         .offer(Never, Never, Never, Never)
         .because("thermal interrupts go to the host", "SDM vol. 2A, CPUID.06H"),
@@ -320,3 +322,10 @@ pub(crate) static ROWS: [Value; 91] = [
     value("apx-max-subleaf", Word::subleaf(0x29, 0, Eax), 0, 32, Derived)
         .because("follows what is non-zero", "Intel APX architecture specification, CPUID.29H"),
 ];
+
+/// How many sub-states of an idle state MWAIT knows.
+const fn substates(name: &'static str, shift: u8) -> Value {
+    value(name, Word::leaf(0x5, Edx), shift, 4, Min)
+        .offer(Hardware, Never, Never, Never)
+        .because("numbered from 0, so fewer is a subset", "SDM vol. 2A, CPUID.05H")
+}
