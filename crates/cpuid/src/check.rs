@@ -92,6 +92,17 @@ pub struct Refusal {
     pub reason: Reason,
 }
 
+impl fmt::Display for Refusal {
+    /// Says what, why, and both sides unless one has a bit that the other has not.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.reason)?;
+        match (self.guest, self.host) {
+            (Side::Bit(_), Side::Bit(_)) => Ok(()),
+            (guest, host) => write!(f, " (guest: {guest}, host: {host})"),
+        }
+    }
+}
+
 /// Why a refusal is one.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]

@@ -1,5 +1,7 @@
 //! Levelling: the CPU that a guest can be given on all hosts of a pool.
 
+use core::error::Error;
+use core::fmt;
 use core::ops::Range;
 
 use selfsame_xstate::{Component, ComponentSet};
@@ -101,6 +103,21 @@ impl Disagreement {
         self.states
     }
 }
+
+impl fmt::Display for Disagreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_empty {
+            return f.write_str("there are no hosts");
+        }
+        f.write_str("the hosts disagree on ")?;
+        self.iter().enumerate().try_for_each(|(i, (what, _))| {
+            let separator = if i == 0 { "" } else { ", " };
+            write!(f, "{separator}{what}")
+        })
+    }
+}
+
+impl Error for Disagreement {}
 
 const _: () = assert!(NUMBERS.len() <= 64);
 

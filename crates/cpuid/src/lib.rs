@@ -1,4 +1,45 @@
 //! CPUID policies: what CPU a guest may see, on one host and on many.
+//!
+//! * **What CPUs say** is held by [`Leaves`]: every leaf and MSR of the model, dense, reached in constant time. [`walk`] asks a
+//!   CPU, or whatever answers for one, each leaf by its own rule; [`unite`] makes one host of CPUs that differ.
+//! * **What the bits mean** stands in one table, [`FEATURES`] and [`VALUES`]: names, how hosts combine ([`Relation`]), what a
+//!   hypervisor offers to which [`Kind`] of guest ([`Offer`]), what needs what, and why. `docs/levelling.md` is made of it.
+//! * **A host**, [`Host`], is what a guest of one kind *may* have there ([`Host::max`]) and what a new one sees
+//!   ([`Host::default`]). It comes from hardware, from what a hypervisor offers, or from a VMM; [`Trims`] are the
+//!   administrator's words.
+//! * **The level** of a pool is what a [`Leveller`] makes of the hosts' defaults; [`blame`] says what each host cost, and by
+//!   which [`Rule`]. [`Check`] says whether a guest may come to a host, with every reason why not.
+//! * **A policy**, [`Policy`], is what one guest sees. [`Policy::cpuid`] answers its exits, and never falls through to the CPU;
+//!   [`Policy::verify`] says what no CPU would say; [`PolicyFile`] is its text, and [`Frozen`] its bytes in a record.
+//!
+//! Nothing here executes CPUID, allocates on the way to an answer, or panics on what it is given.
+//!
+//! ```
+//! use selfsame_cpuid::{ApicId, Check, Host, Kind, Leaves, Leveller, Regs, Trims, VcpuView};
+//!
+//! let with_leaf_7 = |ebx| {
+//!     let mut raw = Leaves::new();
+//!     raw.set(0x0, 0, Regs::new(7, 0x6874_7541, 0x444d_4163, 0x6974_6e65))?;
+//!     raw.set(0x1, 0, Regs::new(0x00a0_0f11, 0, 0, 1))?;
+//!     raw.set(0x7, 0, Regs::new(0, ebx, 0, 0))?;
+//!     Ok::<Leaves, selfsame_cpuid::OutsideModel>(raw)
+//! };
+//! let hosts = [("old", with_leaf_7(1 << 9)?), ("new", with_leaf_7(1 << 9 | 1 << 18)?)]
+//!     .map(|(name, raw)| (name, Host::from_hardware(&raw, Kind::Kvm, &Trims::NONE)));
+//! let mut leveller = Leveller::new(Kind::Kvm);
+//! for (name, host) in &hosts {
+//!     leveller.add(name, host.default());
+//! }
+//! let level = leveller.finish()?;
+//! assert_eq!(level.cpuid(0x7, 0, &VcpuView::new(ApicId::new(0))).ebx, 1 << 9, "erms without rdseed");
+//!
+//! // A guest that booted on the new host can stay there, and not come to the old one.
+//! let [old, new] = &hosts;
+//! let check = Check::new(new.1.default(), &old.1);
+//! assert!(!check.is_accepted());
+//! check.refusals(|refusal| println!("{refusal}")); // rdseed: the guest has a feature that the host lacks: ...
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![no_std]
 #![forbid(unsafe_code)]
 

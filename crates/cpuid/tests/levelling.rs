@@ -144,6 +144,8 @@ fn vendors_have_no_level() {
     let disagreement = leveller.finish().unwrap_err();
     assert!(disagreement.iter().all(|(_, rule)| rule == Rule::Equal));
     assert!(disagreement.values().any(|row| row.name == "vendor-ebx"));
+    assert_eq!(disagreement.to_string(), "the hosts disagree on vendor-ebx, vendor-ecx, vendor-edx");
+    assert_eq!(Leveller::new(Kind::Kvm).finish().unwrap_err().to_string(), "there are no hosts");
     assert!(Leveller::new(Kind::Kvm).finish().is_err(), "no hosts, no level");
 }
 
@@ -321,10 +323,19 @@ fn who_asks_for_monitor_gets_lines_that_are_right_on_every_host() {
     assert_eq!(both.leaves.get(0x5, 0), Regs::new(32, 128, 0, 0x0001_0010));
     assert!([&a, &b].iter().all(|host| Check::new(&both, host).is_accepted()));
     let alone = level(&[&a]);
-    let mut rules = Vec::new();
-    Check::new(&alone, &b).refusals(|refusal| rules.push((refusal.what.to_string(), refusal.rule)));
-    let said = [("monitor-line-min", Rule::Min), ("monitor-line-max", Rule::Max)];
-    assert_eq!(rules[..2], said.map(|(what, rule)| (what.to_owned(), rule)));
+    let (mut rules, mut said) = (Vec::new(), Vec::new());
+    Check::new(&alone, &b).refusals(|refusal| {
+        rules.push(refusal.rule);
+        said.push(refusal.to_string());
+    });
+    assert_eq!(rules[..2], [Rule::Min, Rule::Max]);
+    assert_eq!(
+        said[..2],
+        [
+            "monitor-line-min: what MONITOR watches is sure to lie within the smallest line (guest: 64, host: 32)",
+            "monitor-line-max: what is kept apart by the largest line wakes no neighbour on any host (guest: 64, host: 128)"
+        ]
+    );
 
     let unasked = level(&[&host(&hosts[0], Kind::Kvm)]);
     assert_eq!(unasked.leaves.get(0x5, 0), Regs::ZERO);
