@@ -65,7 +65,8 @@ impl FromStr for Kind {
 pub enum Relation {
     /// All hosts must have it: levels by AND; refused where the guest has it and the host's maximum has not.
     All,
-    /// One host is enough: levels by OR as far as the offer is [`Offer::Anywhere`]; a guest is never refused for it.
+    /// One host is enough: levels by OR as far as the offer needs no hardware ([`Offer::Anywhere`],
+    /// [`Offer::Made`]); a guest is never refused for it.
     Any,
     /// Levels to the least; refused where the guest's is greater than the host's.
     Min,

@@ -133,6 +133,7 @@ impl Hardware {
         if are_vmx_msrs_unknown(raw) {
             set.remove(leaf_01::VMX);
         }
+        quirk::add_unsaid(raw, &mut set);
         trims.apply_to_host(&mut leaves, &mut set);
         let geometry = usable_geometry(raw, raw.vendor());
         close(&mut set, geometry.components().union(ComponentSet::LEGACY));
@@ -142,22 +143,23 @@ impl Hardware {
 
     fn max(&self, kind: Kind, trims: &Trims) -> Policy {
         let plan = plan_of(kind);
-        let given =
-            masked(&self.set, |w| plan.hardware[w] | plan.request[w]) | whole(plan, |p| &p.made) | self.anywhere(kind);
+        let given = masked(&self.set, |w| plan.hardware[w] | plan.request[w])
+            | self.without_hardware(kind, |p| [&p.made, &p.anywhere]);
         self.policy(kind, trims, given, quirk::adjust_max, |_| false)
     }
 
     fn default_policy(&self, kind: Kind, trims: &Trims) -> Policy {
         let plan = plan_of(kind);
         let given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
-            | whole(plan, |p| &p.made)
+            | self.without_hardware(kind, |p| [&p.made])
             | (trims.requested(kind) & masked(&self.set, |w| plan.request[w]));
         self.policy(kind, trims, given, quirk::adjust_default, quirk::is_rsba_known)
     }
 
     /// What may be set on this host without hardware: some bits mean something on one vendor's CPUs only.
-    fn anywhere(&self, kind: Kind) -> Featureset {
-        let mut set = whole(plan_of(kind), |p| &p.anywhere);
+    fn without_hardware<const N: usize>(&self, kind: Kind, parts: fn(&Plan) -> [&[u32; WORDS]; N]) -> Featureset {
+        let mut set =
+            parts(plan_of(kind)).into_iter().fold(Featureset::EMPTY, |set, &part| set | Featureset::from_words(part));
         quirk::keep_vendors_own(self.leaves.vendor(), &mut set);
         set
     }
@@ -221,10 +223,6 @@ fn masked(set: &Featureset, mask: impl Fn(usize) -> u32) -> Featureset {
         *word = bits & mask(at);
     }
     Featureset::from_words(words)
-}
-
-fn whole(plan: &Plan, part: fn(&Plan) -> &[u32; WORDS]) -> Featureset {
-    Featureset::from_words(*part(plan))
 }
 
 /// Whether the dump was taken by 32-bit code on an Intel CPU with LM: SYSCALL shows in 64-bit mode only (SDM vol. 2A,

@@ -5,11 +5,12 @@ use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::place::Place;
 use crate::table::{
-    leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_80000001, leaf_80000008, leaf_80000021, msr_10a,
+    leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001, leaf_80000008,
+    leaf_80000021, msr_10a,
 };
 use crate::vendor::{Signature, Vendor};
 
-/// Bits that may be set anywhere but mean something on one vendor's CPUs only.
+/// Bits that need no hardware but mean something on one vendor's CPUs only.
 const VENDORS_OWN: [(Place, Owner); 7] = [
     (leaf_07_0_edx::ARCH_CAPABILITIES, Owner::Intel),
     (leaf_07_0_edx::MD_CLEAR, Owner::Intel),
@@ -58,6 +59,22 @@ pub(crate) fn vmm_may_make(leaves: &Leaves, kind: Kind, set: &mut Featureset) {
     }
 }
 
+/// Adds to the features of AMD's hardware what it has and does not say, and Linux and Xen find out and tell their guests:
+/// LFENCE serialises where it can be made to by DE_CFG, which both do (families 0x10 and 0x12 on; 0xF and 0x11 lack the MSR),
+/// and null selectors clear bases from Zen 2 on.
+pub(crate) fn add_unsaid(leaves: &Leaves, set: &mut Featureset) {
+    if !leaves.vendor().is_amd_like() {
+        return;
+    }
+    let Signature { family, model, .. } = leaves.signature();
+    if family >= 0x10 && family != 0x11 {
+        set.insert(leaf_80000021::LFENCE_ALWAYS_SERIALIZING);
+    }
+    if family == 0x17 && model >= 0x30 {
+        set.insert(leaf_80000021::NULL_SEL_CLR_BASE);
+    }
+}
+
 /// What KVM emulates for AMD guests in MSR 0x10A: immunities that all of AMD's CPUs have (kvm_get_arch_capabilities).
 const IMMUNE_AMD: [Place; 8] = [
     leaf_07_0_edx::ARCH_CAPABILITIES,
@@ -70,27 +87,69 @@ const IMMUNE_AMD: [Place; 8] = [
     msr_10a::ITS_NO,
 ];
 
-/// What KVM makes on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
-fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
-    if !leaves.vendor().is_amd_like() {
-        // KVM tells Intel's guests of the same controls by AMD's bits as well (kvm_set_cpu_caps).
-        for (intel, amd) in [
-            (leaf_07_0_edx::SPEC_CTRL, leaf_80000008::IBPB),
-            (leaf_07_0_edx::STIBP, leaf_80000008::AMD_STIBP),
-            (leaf_07_0_edx::SSBD, leaf_80000008::AMD_SSBD),
-        ] {
-            if host.contains(intel) {
-                set.insert(amd);
-            }
-        }
-        return;
+/// What KVM makes and withholds on one vendor's CPUs only, in both policies of a host whose hardware has `host`.
+fn adjust_kvm(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
+    if leaves.vendor().is_amd_like() {
+        adjust_kvm_on_amd(leaves, host, set);
+    } else {
+        adjust_kvm_on_intel(leaves, host, set);
     }
+}
+
+/// KVM tells Intel's guests of their controls by AMD's bits as well (kvm_set_cpu_caps of Linux 6.13).
+fn adjust_kvm_on_intel(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
+    for (intel, amd) in [
+        (leaf_07_0_edx::SPEC_CTRL, leaf_80000008::IBPB),
+        (leaf_07_0_edx::SPEC_CTRL, leaf_80000008::IBRS),
+        (leaf_07_0_edx::STIBP, leaf_80000008::AMD_STIBP),
+        (leaf_07_0_edx::SSBD, leaf_80000008::AMD_SSBD),
+        (msr_10a::SSB_NO, leaf_80000008::AMD_NO_SSB),
+    ] {
+        if host.contains(intel) {
+            set.insert(amd);
+        }
+    }
+    // Linux: X86_BUG_EIBRS_PBRSB.
+    let keeps_returns = host.contains(msr_10a::IBRS_ALL) && !host.contains(msr_10a::PBRSB_NO);
+    if host.contains(leaf_07_0_edx::SPEC_CTRL) && !keeps_returns {
+        set.insert(leaf_80000008::AMD_IBPB_RET);
+    }
+    // Who sees no RTM knows that there is no TAA (kvm_get_arch_capabilities).
+    if !host.contains(leaf_07_0_ebx::RTM) {
+        set.remove(msr_10a::TAA_NO);
+    }
+    if leaves.vendor() == Vendor::Intel && !is_affected_by_its(leaves.signature()) {
+        set.insert(msr_10a::ITS_NO);
+    }
+}
+
+/// The CPUs that Linux knows to be open to indirect target selection (cpu_vuln_blacklist of 6.15).
+fn is_affected_by_its(signature: Signature) -> bool {
+    let Signature { family, model, stepping } = signature;
+    let first_stepping = match model {
+        // Skylake-X: Cascade Lake and Cooper Lake.
+        0x55 => 6,
+        // Kaby Lake: its successors.
+        0x8e => 0xc,
+        0x9e => 0xd,
+        // Ice Lake, Tiger Lake, Comet Lake, Rocket Lake.
+        0x6a | 0x6c | 0x7e | 0x8c | 0x8d | 0xa5 | 0xa6 | 0xa7 => 0,
+        _ => return false,
+    };
+    family == 6 && stepping >= first_stepping
+}
+
+fn adjust_kvm_on_amd(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     // UMIP is emulated through an Intel control; AMD's virtual machines have it from the hardware or not at all.
     if !host.contains(leaf_07_0_ecx::UMIP) {
         set.remove(leaf_07_0_ecx::UMIP);
     }
-    // ... and AMD's guests by Intel's.
-    if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
+    // SVM has no support for these yet (svm_set_cpu_caps).
+    set.remove(leaf_07_0_ecx::BUS_LOCK_DETECT);
+    set.remove(leaf_07_1::MSR_IMM);
+    // Intel's IBPB covers returns, AMD's by a bit of its own (kvm_set_cpu_caps of Linux 6.13).
+    let spec_ctrl = [leaf_80000008::IBPB, leaf_80000008::AMD_IBPB_RET, leaf_80000008::IBRS];
+    if spec_ctrl.iter().all(|&place| host.contains(place)) {
         set.insert(leaf_07_0_edx::SPEC_CTRL);
     }
     if host.contains(leaf_80000008::AMD_STIBP) {
@@ -99,12 +158,22 @@ fn kvm_makes(leaves: &Leaves, host: &Featureset, set: &mut Featureset) {
     if host.contains(leaf_80000008::AMD_SSBD) {
         set.insert(leaf_07_0_edx::SSBD);
     }
-    // VIRT_SSBD stands for either way to disable store bypass: SPEC_CTRL, or LS_CFG, which families 0x15 to 0x18 have
-    // (svm_set_cpu_caps, bsp_init_amd).
-    let has_ls_cfg = (0x15..=0x18).contains(&leaves.signature().family);
-    if has_ls_cfg || host.contains(leaf_80000008::AMD_SSBD) {
+    // VIRT_SSBD stands for either way to disable store bypass: SPEC_CTRL or LS_CFG (svm_set_cpu_caps).
+    if has_ls_cfg_ssbd(leaves) || host.contains(leaf_80000008::AMD_SSBD) {
         set.insert(leaf_80000008::VIRT_SSBD);
     }
+    // KVM shows leaf 0x80000021 where the CPU has leaf 0x8000001D, for which QEMU asks blindly then: from family 0x15 on
+    // (__do_cpuid_func, case 0x80000000).
+    if leaves.signature().family >= 0x15 {
+        set.insert(leaf_80000021::NO_SMM_CTL_MSR);
+    } else {
+        set.remove(leaf_80000021::LFENCE_ALWAYS_SERIALIZING);
+    }
+}
+
+/// Whether store bypass can be disabled in LS_CFG, as in families 0x15 to 0x18 (Linux, bsp_init_amd; Xen, amd_init_ssbd).
+fn has_ls_cfg_ssbd(leaves: &Leaves) -> bool {
+    leaves.vendor().is_amd_like() && (0x15..=0x18).contains(&leaves.signature().family)
 }
 
 /// Takes SYSENTER from PV guests on AMD's CPUs, where it raises #UD in long mode, which all of Xen's PV guests run in (APM
@@ -115,28 +184,43 @@ fn withhold_sysenter(leaves: &Leaves, kind: Kind, set: &mut Featureset) {
     }
 }
 
+/// Takes from PV guests what SRSO_US_NO promises: their kernels run in ring 3 like their processes, and there only
+/// BP_SPEC_REDUCE keeps it (calculate_pv_max_policy).
+fn withhold_srso_no(host: &Featureset, kind: Kind, set: &mut Featureset) {
+    if kind == Kind::Pv && !host.contains(leaf_80000021::SRSO_BP_SPEC_REDUCE) {
+        set.remove(leaf_80000021::SRSO_USER_KERNEL_NO);
+    }
+}
+
+/// Whether Xen makes VIRT_SSBD for HVM guests that have no better way to disable store bypass (amd_virt_spec_ctrl).
+fn is_virt_ssbd_made(leaves: &Leaves, host: &Featureset, kind: Kind) -> bool {
+    let can_be = host.contains(leaf_80000008::VIRT_SSBD) || has_ls_cfg_ssbd(leaves);
+    kind != Kind::Pv && can_be && !host.contains(leaf_80000008::AMD_SSBD)
+}
+
 /// Adjusts the maximum policy of a host whose hardware has `host`.
 pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     if !kind.is_xen() {
-        kvm_makes(leaves, host, set);
+        adjust_kvm(leaves, host, set);
         if leaves.vendor().is_amd_like() {
             for place in IMMUNE_AMD {
                 set.insert(place);
             }
-        } else if host.contains(leaf_07_0_edx::SPEC_CTRL) {
-            set.insert(leaf_80000008::IBRS);
         }
         return;
     }
     speculation_controls(host, set);
     withhold_sysenter(leaves, kind, set);
-    if leaves.vendor() == Vendor::Intel {
-        // A guest that once saw ARCH_CAPABILITIES may come here from any other Intel host.
-        set.insert(leaf_07_0_edx::ARCH_CAPABILITIES);
-        // Where RTM works a guest may also be told that it always aborts: its XBEGIN does not fault.
-        if set.contains(leaf_07_0_ebx::RTM) {
-            set.insert(leaf_07_0_edx::RTM_ALWAYS_ABORT);
-        }
+    withhold_srso_no(host, kind, set);
+    if kind == Kind::Pv {
+        // Xen before 4.19 let PV guests see it. Those who live in spite of that may come.
+        set.insert(leaf_01::X2APIC);
+    } else if is_virt_ssbd_made(leaves, host, kind) || host.contains(leaf_80000008::AMD_SSBD) {
+        set.insert(leaf_80000008::VIRT_SSBD);
+    }
+    // Where RTM works a guest may also be told that it always aborts: its XBEGIN does not fault.
+    if leaves.vendor() == Vendor::Intel && set.contains(leaf_07_0_ebx::RTM) {
+        set.insert(leaf_07_0_edx::RTM_ALWAYS_ABORT);
     }
 }
 
@@ -148,21 +232,27 @@ pub(crate) fn adjust_default(leaves: &Leaves, host: &Featureset, kind: Kind, set
         set.remove(leaf_07_0_ebx::HLE);
     }
     if !kind.is_xen() {
-        kvm_makes(leaves, host, set);
+        adjust_kvm(leaves, host, set);
         return;
     }
     speculation_controls(host, set);
     withhold_sysenter(leaves, kind, set);
+    withhold_srso_no(host, kind, set);
+    if is_virt_ssbd_made(leaves, host, kind) {
+        set.insert(leaf_80000008::VIRT_SSBD);
+    } else {
+        set.remove(leaf_80000008::VIRT_SSBD);
+    }
     if leaves.vendor() != Vendor::Intel {
         return;
     }
-    let Signature { family, model, stepping } = leaves.signature();
+    let Signature { family, model, .. } = leaves.signature();
     // SRBDS microcode made RDRAND slow on Ivy Bridge clients, and guests do well without it (XSA-320).
     if (family, model) == (6, 0x3a) {
         set.remove(leaf_01::RDRAND);
     }
-    // CLWB brings data into the cache before writing it back on Skylake-X, and later microcode hides it (XSA-435).
-    if (family, model) == (6, 0x55) && stepping <= 4 {
+    // Microcode against gather sampling makes CLWB slow on Skylake-X, Cascade Lake and Cooper Lake (XSA-435).
+    if (family, model) == (6, 0x55) {
         set.remove(leaf_07_0_ebx::CLWB);
     }
     if !host.contains(leaf_07_0_edx::RTM_ALWAYS_ABORT) {

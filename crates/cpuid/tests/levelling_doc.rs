@@ -56,8 +56,8 @@ const fn relation_meaning(relation: Relation) -> (&'static str, &'static str) {
     match relation {
         Relation::All => ("every host must have it: AND", "a guest that has it on a host whose max has not"),
         Relation::Any => (
-            "one host is enough: OR where the kind's offer is *anywhere*; elsewhere AND, and a warning names the hosts \
-             that need it",
+            "one host is enough: OR where the kind's offer is *anywhere* or *made*; elsewhere AND, and a warning names the \
+             hosts that need it",
             "nothing; a guest that lacks what the host's default has is a finding, `unsafe-here`, and refused with \
              `--strict` only",
         ),
@@ -110,21 +110,34 @@ What no row can say alone, because it depends on the model of the CPU or on two 
 * **RTM and RTM_ALWAYS_ABORT**, Xen kinds on Intel: where RTM works, max holds both, for the second means to a Xen guest
   that XBEGIN does not fault. A default holds one of them: `rtm-always-abort`, without `rtm` and `hle`, where the host's
   transactions always abort, and `rtm` elsewhere.
-* **CLWB**, Xen kinds: max has it, the default of Skylake-X (06-55, steppings up to 4) does not, because there it brings
-  the line in first and later microcode hides it (XSA-435).
+* **CLWB**, Xen kinds: max has it, the default of Skylake-X, Cascade Lake and Cooper Lake (06-55) does not, because
+  microcode against gather sampling makes it slow there (XSA-435).
 * **RDRAND**, Xen kinds: the default of Ivy Bridge clients (06-3A) does not have it, for microcode against SRBDS made it
   slow (XSA-320).
 * **STIBP**, Xen kinds: who sees `spec-ctrl` sees `stibp`, and who sees `ibrs` sees `amd-stibp`, in every policy: Xen
   runs them together. A host with `spec-ctrl` also gives `ibpb`, AMD's bit, to guests on Intel.
-* **Intel's bits on AMD**, kind `kvm`: KVM says AMD's controls in Intel's words as well: `spec-ctrl` where the host has
-  `ibpb` and `ibrs`, `stibp` where it has `amd-stibp`, `ssbd` where it has `amd-ssbd`.
-* **VIRT_SSBD**, kind `kvm`: made on AMD's CPUs with `amd-ssbd`, and on families 0x15 to 0x18, which have LS_CFG.
+* **The other vendor's words**, kind `kvm`: KVM says each vendor's controls in the other's words as well. On AMD,
+  `spec-ctrl` where the host has `ibpb`, `amd-ibpb-ret` and `ibrs`, `stibp` where it has `amd-stibp`, `ssbd` where it has
+  `amd-ssbd`. On Intel, `ibpb` and `ibrs` where it has `spec-ctrl`, `amd-stibp` for `stibp`, `amd-ssbd` for `ssbd`,
+  `amd-no-ssb` for `ssb-no`, and `amd-ibpb-ret` where it has `spec-ctrl` and no returns survive the barrier: without
+  `ibrs-all`, or with `pbrsb-no`.
+* **VIRT_SSBD** is made on AMD's families 0x15 to 0x18, which have LS_CFG, and with `amd-ssbd`; to new HVM guests of Xen
+  only where there is no `amd-ssbd`, which is better.
+* **What AMD's CPUs do not say**: `null-sel-clr-base` is true from Zen 2 on (family 0x17, models from 0x30), and
+  `lfence-always-serializing` wherever Linux and Xen can set the MSR bit (families from 0x10, without 0x11). Guests are told
+  so; `kvm` guests where KVM shows leaf 0x80000021, from family 0x15 on, with `no-smm-ctl-msr`.
+* **Withheld by SVM**, kind `kvm`: `bus-lock-detect` and `msr-imm`.
+* **TAA_NO and ITS_NO**, kind `kvm` on Intel: the first goes where there is no `rtm`, which says as much; the second is
+  made on all CPUs but those that Linux knows to be affected.
+* **SRSO_US_NO** goes to PV guests with `srso-bp-spec-reduce` only: their kernels run in ring 3, too.
+* **x2APIC** is in the max of PV guests and never in their default: Xen before 4.19 let them see it.
 * **A vendor that nobody says**: CPUs that are known by the names of their features, such as a `<cpu>` without `<vendor>`,
   have zeros for a vendor. They level with those of any vendor and are accepted by them: QEMU gives such a guest the
   vendor of its host.
 * **UMIP on AMD**, kind `kvm`: emulated through a control that Intel's CPUs have, so on AMD it needs hardware.
 * **A vendor's own bits**: `arch-capabilities`, `md-clear`, `fb-clear`, `rfds-clear`, `rsba` and `rrsba` are set without
-  hardware on Intel only, `verw-clear` on AMD only.
+  hardware on Intel only, `verw-clear` on AMD only. KVM makes `arch-capabilities` on AMD, too, and new QEMU hides it again:
+  it is in the max there, with the immunities that all of AMD's CPUs have.
 * **SYSCALL in 32-bit dumps**: Intel's CPUs show it to 64-bit code alone. A raw dump of an Intel CPU that has `lm`
   without `syscall` was taken by 32-bit code, and its host has both.
 * **Performance events**: leaf 0xA EBX says what is *not* there, so its bits are *any*; the length of the list, in EAX,

@@ -196,14 +196,6 @@ fn x2apic_comes_with_leaf_0xb() {
 }
 
 #[test]
-fn pv_guests_do_not_see_x2apic() {
-    let mut raw = intel(1);
-    raw.set(1, 0, Regs::new(0, 0, 1 << 21, 1 << 9)).unwrap();
-    let host = Host::from_hardware(&raw, Kind::Pv, &Trims::NONE);
-    assert!(!host.max().features().contains(place("x2apic")), "Xen 5420aa165d");
-}
-
-#[test]
 fn the_microcode_size_of_amd_does_not_leak() {
     let mut raw = Leaves::new();
     raw.set(0, 0, Regs::new(1, 0x6874_7541, 0x444d_4163, 0x6974_6e65)).unwrap();

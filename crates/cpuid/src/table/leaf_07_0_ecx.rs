@@ -144,7 +144,7 @@ pub(crate) static ROWS: [Feature; 25] = [
         .xen("BLD")
         .offer(Hardware, Never, Never, Never)
         .because(
-            "#DB on a bus lock through DEBUGCTL, which current KVM gives and Xen does not",
+            "#DB on a bus lock through DEBUGCTL, which KVM gives on Intel, SVM withholds, and Xen does not know",
             "SDM vol. 2A, CPUID.07H.0:ECX",
         ),
     row(ECX.bit(25), "cldemote")

@@ -168,9 +168,9 @@ pub(crate) static ROWS: [Feature; 26] = [
     row(ARCH_CAPABILITIES, "arch-capabilities")
         .linux("arch_capabilities")
         .xen("ARCH_CAPS")
-        .offer(Hardware, Hardware, Hardware, Hardware)
+        .offer(Made, Made, Made, Made)
         .because(
-            "announces MSR 0x10A; KVM emulates it on AMD too, where new QEMU hides it again",
+            "announces MSR 0x10A, nothing but data: made on every Intel host; KVM on AMD too, where new QEMU hides it",
             "SDM vol. 2A, CPUID.07H.0:EDX",
         ),
     row(CORE_CAPABILITY, "core-capability").linux("core_capabilities").xen("CORE_CAPS").because(

@@ -29,6 +29,7 @@ pub(crate) const AVX_IFMA: Place = EAX.bit(23);
 pub(crate) const LAM: Place = EAX.bit(26);
 pub(crate) const MSRLIST: Place = EAX.bit(27);
 pub(crate) const MOVRS: Place = EAX.bit(31);
+pub(crate) const MSR_IMM: Place = ECX.bit(5);
 pub(crate) const AMX_COMPLEX: Place = EDX.bit(8);
 pub(crate) const CET_SSS: Place = EDX.bit(18);
 pub(crate) const AVX10: Place = EDX.bit(19);
@@ -145,8 +146,8 @@ pub(crate) static ROWS: [Feature; 34] = [
         .linux("intel_ppin")
         .xen("INTEL_PPIN")
         .because("the inventory number names one chip", "SDM vol. 2A, CPUID.07H.1:EBX"),
-    row(ECX.bit(5), "msr-imm").linux("msr_imm").offer(Hardware, Never, Never, Never).needs(&[LM]).because(
-        "RDMSR and WRMSRNS with the index in the instruction, VEX-encoded for 64-bit mode; KVM since Linux 6.18",
+    row(MSR_IMM, "msr-imm").linux("msr_imm").offer(Hardware, Never, Never, Never).needs(&[LM]).because(
+        "RDMSR and WRMSRNS with the index in the instruction, for 64-bit mode; KVM since Linux 6.18, SVM not yet",
         "SDM vol. 2A, CPUID.07H.1:ECX",
     ),
     row(EDX.bit(4), "avx-vnni-int8")

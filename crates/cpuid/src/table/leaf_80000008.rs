@@ -12,7 +12,9 @@ pub(crate) const AMD_MBA: Place = EBX.bit(6);
 pub(crate) const IBPB: Place = EBX.bit(12);
 pub(crate) const IBRS: Place = EBX.bit(14);
 pub(crate) const AMD_STIBP: Place = EBX.bit(15);
+pub(crate) const AMD_NO_SSB: Place = EBX.bit(26);
 pub(crate) const CPPC: Place = EBX.bit(27);
+pub(crate) const AMD_IBPB_RET: Place = EBX.bit(30);
 pub(crate) const AMD_PSFD: Place = EBX.bit(28);
 pub(crate) const AMD_SSBD: Place = EBX.bit(24);
 pub(crate) const VIRT_SSBD: Place = EBX.bit(25);
@@ -93,17 +95,17 @@ pub(crate) static ROWS: [Feature; 27] = [
     row(EBX.bit(19), "amd-ibrs-same-mode")
         .linux("amd_ibrs_same_mode")
         .xen("IBRS_SAME_MODE")
-        .offer(Never, Hardware, Hardware, Never)
+        .offer(Hardware, Hardware, Hardware, Never)
         .needs(&[IBRS])
         .because(
-            "IBRS guards same-mode branches too; one early Rome reports it without ibrs; KVM does not list it",
+            "IBRS guards same-mode branches too; one early Rome reports it without ibrs; KVM since 6.15",
             "APM vol. 3, app. E, Fn8000_0008:EBX",
         ),
     row(EBX.bit(20), "efer-lmsle-mbz")
         .linux("efer_lmsle_mbz")
         .xen("NO_LMSL")
         .relation(Any)
-        .offer(Hardware, Anywhere, Anywhere, Never)
+        .offer(Hardware, Made, Made, Never)
         .needs(&[LM])
         .because(
             "EFER.LMSLE faults: one such host is enough for guests to do without; Xen HVM never lets it be set",
@@ -120,11 +122,11 @@ pub(crate) static ROWS: [Feature; 27] = [
         "SPEC_CTRL.SSBD; two Zen 2 dumps and the KVM offers of the corpus lack ibrs beside it, so no edge",
         "APM vol. 3, app. E, Fn8000_0008:EBX",
     ),
-    row(VIRT_SSBD, "virt-ssbd").linux("virt_ssbd").xen("VIRT_SSBD").offer(Hardware, Request, Request, Never).because(
-        "made by hypervisors over LS_CFG or SPEC_CTRL, never raw: KVM lists it by itself, Xen if asked",
+    row(VIRT_SSBD, "virt-ssbd").linux("virt_ssbd").xen("VIRT_SSBD").offer(Hardware, Hardware, Hardware, Never).because(
+        "made by hypervisors over LS_CFG or SPEC_CTRL, never raw; Xen leaves new guests with amd-ssbd to that",
         "APM vol. 3, app. E, Fn8000_0008:EBX",
     ),
-    row(EBX.bit(26), "amd-no-ssb")
+    row(AMD_NO_SSB, "amd-no-ssb")
         .linux("amd_ssb_no")
         .xen("SSB_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
@@ -146,7 +148,7 @@ pub(crate) static ROWS: [Feature; 27] = [
         "not open to branch type confusion; Xen passes it, KVM's list leaves it out",
         "APM vol. 3, app. E, Fn8000_0008:EBX",
     ),
-    row(EBX.bit(30), "amd-ibpb-ret")
+    row(AMD_IBPB_RET, "amd-ibpb-ret")
         .linux("amd_ibpb_ret")
         .xen("IBPB_RET")
         .offer(Hardware, Hardware, Hardware, Hardware)

@@ -1,8 +1,8 @@
 //! Leaf 0x8000000A: what SVM can do.
 //!
-//! Xen has no names for these bits; its nested SVM (on request, with HAP) passes the few that are marked so. KVM
-//! passes more than the corpus machines show, whose kernels and QEMU are older: those bits are given on
-//! request, as QEMU's newest EPYC versions ask for them by name.
+//! Xen has no names for these bits; its nested SVM (on request, with HAP) passes the few that are marked so. KVM passes more
+//! than the corpus machines show, whose kernels are older: all that svm_set_cpu_caps of Linux 6.14 has with `nested=1`, and
+//! QEMU gives it unasked.
 
 use super::leaf_80000001::SVM;
 use super::leaf_80000008::INVLPGB;
@@ -31,7 +31,7 @@ pub(crate) static ROWS: [Feature; 28] = [
         "nested paging for nested guests; kept on all four corpus machines",
         "APM vol. 3, app. E, Fn8000_000A:EDX",
     ),
-    row(EDX.bit(1), "lbrv").linux("lbrv").offer(Request, Request, Never, Never).needs(&[SVM]).because(
+    row(EDX.bit(1), "lbrv").linux("lbrv").offer(Hardware, Request, Never, Never).needs(&[SVM]).because(
         "LBR virtualisation, nested in KVM since 2022; Xen's nested SVM has it",
         "APM vol. 3, app. E, Fn8000_000A:EDX",
     ),
@@ -51,26 +51,20 @@ pub(crate) static ROWS: [Feature; 28] = [
     row(EDX.bit(4), "tsc-scale")
         .aliases(&["tsc_scale"])
         .linux("tsc_scale")
-        .offer(Request, Never, Never, Never)
+        .offer(Hardware, Never, Never, Never)
         .needs(&[SVM])
-        .because(
-            "nested TSC ratio in KVM since 2021; newest EPYC models ask for it",
-            "APM vol. 3, app. E, Fn8000_000A:EDX",
-        ),
+        .because("nested TSC ratio in KVM since 2021", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(5), "vmcb-clean")
         .aliases(&["vmcb_clean"])
         .linux("vmcb_clean")
-        .offer(Request, Request, Never, Never)
+        .offer(Hardware, Request, Never, Never)
         .needs(&[SVM])
-        .because(
-            "clean bits may be ignored, so hypervisors make it; newest EPYC models ask for it",
-            "APM vol. 3, app. E, Fn8000_000A:EDX",
-        ),
+        .because("clean bits may be ignored, so hypervisors make it", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(6), "flushbyasid")
         .linux("flushbyasid")
-        .offer(Request, Never, Never, Never)
+        .offer(Hardware, Never, Never, Never)
         .needs(&[SVM])
-        .because("KVM flushes all instead; newest EPYC models ask for it", "APM vol. 3, app. E, Fn8000_000A:EDX"),
+        .because("KVM flushes all instead", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(7), "decodeassists")
         .linux("decodeassists")
         .offer(Never, Request, Never, Never)
@@ -79,7 +73,7 @@ pub(crate) static ROWS: [Feature; 28] = [
     row(PAUSE_FILTER, "pause-filter")
         .aliases(&["pause_filter"])
         .linux("pausefilter")
-        .offer(Request, Request, Never, Never)
+        .offer(Hardware, Request, Never, Never)
         .needs(&[SVM])
         .because(
             "PAUSE intercept counter, nested in KVM since 2022; Xen's nested SVM passes it",
@@ -87,28 +81,23 @@ pub(crate) static ROWS: [Feature; 28] = [
         ),
     row(EDX.bit(12), "pfthreshold")
         .linux("pfthreshold")
-        .offer(Request, Never, Never, Never)
+        .offer(Hardware, Never, Never, Never)
         .needs(&[PAUSE_FILTER])
-        .because(
-            "PAUSE filter threshold, nested in KVM since 2022; newest EPYC models ask for it",
-            "APM vol. 3, app. E, Fn8000_000A:EDX",
-        ),
+        .because("PAUSE filter threshold, nested in KVM since 2022", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(AVIC, "avic")
         .linux("avic")
         .needs(&[NPT])
         .because("KVM takes AVIC for itself and gives nested guests none", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(15), "v-vmsave-vmload")
         .linux("v_vmsave_vmload")
-        .offer(Request, Never, Never, Never)
+        .offer(Hardware, Never, Never, Never)
         .needs(&[NPT])
-        .because(
-            "VMSAVE and VMLOAD without exits, nested in KVM since 2022; newest EPYC models ask for it",
-            "APM vol. 3, app. E, Fn8000_000A:EDX",
-        ),
-    row(EDX.bit(16), "vgif").linux("vgif").offer(Request, Never, Never, Never).needs(&[SVM]).because(
-        "virtual global interrupt flag, nested in KVM since 2022; newest EPYC models ask for it",
-        "APM vol. 3, app. E, Fn8000_000A:EDX",
-    ),
+        .because("VMSAVE and VMLOAD without exits, nested in KVM since 2022", "APM vol. 3, app. E, Fn8000_000A:EDX"),
+    row(EDX.bit(16), "vgif")
+        .linux("vgif")
+        .offer(Hardware, Never, Never, Never)
+        .needs(&[SVM])
+        .because("virtual global interrupt flag, nested in KVM since 2022", "APM vol. 3, app. E, Fn8000_000A:EDX"),
     row(EDX.bit(17), "gmet").linux("gmet").needs(&[NPT]).because(
         "execute trap for guest mode pages; nested guests get none yet",
         "APM vol. 3, app. E, Fn8000_000A:EDX",

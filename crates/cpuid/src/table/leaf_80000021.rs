@@ -9,7 +9,12 @@ use crate::place::{Place, Register, Word};
 const EAX: Word = Word::leaf(0x8000_0021, Register::Eax);
 const ECX: Word = Word::leaf(0x8000_0021, Register::Ecx);
 
+pub(crate) const LFENCE_ALWAYS_SERIALIZING: Place = EAX.bit(2);
 pub(crate) const VERW_CLEAR: Place = EAX.bit(5);
+pub(crate) const NULL_SEL_CLR_BASE: Place = EAX.bit(6);
+pub(crate) const NO_SMM_CTL_MSR: Place = EAX.bit(9);
+pub(crate) const SRSO_USER_KERNEL_NO: Place = EAX.bit(30);
+pub(crate) const SRSO_BP_SPEC_REDUCE: Place = EAX.bit(31);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 28] = [
@@ -30,12 +35,12 @@ pub(crate) static ROWS: [Feature; 28] = [
             "writes to FS and GS base do not serialise: one such host and the guest must add its own fence",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
-    row(EAX.bit(2), "lfence-always-serializing")
+    row(LFENCE_ALWAYS_SERIALIZING, "lfence-always-serializing")
         .linux("lfence_rdtsc")
         .xen("LFENCE_DISPATCH")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .because(
-            "LFENCE waits without an MSR bit; KVM and Xen also set it where they set the MSR bit themselves",
+            "LFENCE waits for all before it; on earlier CPUs by an MSR bit that Linux and Xen set, so those have it too",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
     row(EAX.bit(3), "smm-page-cfg-lock")
@@ -53,12 +58,12 @@ pub(crate) static ROWS: [Feature; 28] = [
             "VERW flushes on some host, so the guest must do it; KVM gives it where its host has it (6.16)",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
-    row(EAX.bit(6), "null-sel-clr-base")
+    row(NULL_SEL_CLR_BASE, "null-sel-clr-base")
         .linux("null_sel_clr_base")
         .xen("NSCB")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .because(
-            "loading a null selector clears the base; KVM also sets it on Zen 2, which does so silently",
+            "loading a null selector clears the base; Zen 2 does so without saying it, and Linux and Xen find out",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
     row(EAX.bit(7), "upper-addr-ignore").needs(&[LM]).because(
@@ -74,12 +79,12 @@ pub(crate) static ROWS: [Feature; 28] = [
             "EFER.AIBRSE replaces IBRS writes; Xen not for PV, which has no EFER of its own",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
-    row(EAX.bit(9), "no-smm-ctl-msr")
+    row(NO_SMM_CTL_MSR, "no-smm-ctl-msr")
         .linux("no_smm_ctl_msr")
         .relation(Any)
         .offer(Anywhere, Never, Never, Never)
         .because(
-            "MSR C001_0116 is absent: KVM never has the MSR and sets this on every host",
+            "MSR C001_0116 is absent: KVM never has the MSR and says so wherever it shows the leaf",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
     row(EAX.bit(10), "amd-fsrs").xen("AMD_FSRS").offer(Never, Hardware, Hardware, Hardware).because(
@@ -157,15 +162,15 @@ pub(crate) static ROWS: [Feature; 28] = [
         "not open to SRSO; a guest that skips the safe return must not leave such hosts",
         "APM vol. 3, app. E, Fn8000_0021:EAX",
     ),
-    row(EAX.bit(30), "srso-user-kernel-no")
+    row(SRSO_USER_KERNEL_NO, "srso-user-kernel-no")
         .linux("srso_user_kernel_no")
         .xen("SRSO_US_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .because(
-            "not open to SRSO across privilege; Xen drops it for PV unless BP_SPEC_REDUCE is active, by code",
+            "not open to SRSO across privilege, which PV kernels do not have: of use to them with BP_SPEC_REDUCE only",
             "APM vol. 3, app. E, Fn8000_0021:EAX",
         ),
-    row(EAX.bit(31), "srso-bp-spec-reduce")
+    row(SRSO_BP_SPEC_REDUCE, "srso-bp-spec-reduce")
         .linux("srso_bp_spec_reduce")
         .xen("SRSO_MSR_FIX")
         .because("BP_CFG bit by which the host protects itself from guests", "APM vol. 3, app. E, Fn8000_0021:EAX"),

@@ -94,7 +94,7 @@ const fn plan(kind: Kind) -> Plan {
     while i < FEATURES.len() {
         let row = &FEATURES[i];
         let (word, mask, offer) = (row.place.word().index(), row.place.mask(), row.offer_to(kind));
-        if matches!((row.relation, offer), (Relation::Any, Offer::Anywhere)) {
+        if matches!((row.relation, offer), (Relation::Any, Offer::Anywhere | Offer::Made)) {
             plan.or[word] |= mask;
         }
         match offer {

@@ -22,6 +22,9 @@ pub(crate) const PSCHANGE_MC_NO: Place = LOW.bit(6);
 pub(crate) const RDCTL_NO: Place = LOW.bit(0);
 pub(crate) const RFDS_NO: Place = LOW.bit(27);
 pub(crate) const SKIP_L1DFL_VMENTRY: Place = LOW.bit(3);
+pub(crate) const SSB_NO: Place = LOW.bit(4);
+pub(crate) const TAA_NO: Place = LOW.bit(8);
+pub(crate) const PBRSB_NO: Place = LOW.bit(24);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 32] = [
@@ -58,7 +61,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "a nested hypervisor need not flush, as KVM does, unless told never to; an i7-7600U has it from KVM alone",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(4), "ssb-no")
+    row(SSB_NO, "ssb-no")
         .xen("INTEL_SSB_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -90,7 +93,7 @@ pub(crate) static ROWS: [Feature; 32] = [
             "KVM switches IA32_TSX_CTRL per guest; Xen keeps the MSR and decides on TSX for the whole host",
             "SDM vol. 4, table 2-2, 10AH",
         ),
-    row(LOW.bit(8), "taa-no")
+    row(TAA_NO, "taa-no")
         .xen("TAA_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -180,7 +183,7 @@ pub(crate) static ROWS: [Feature; 32] = [
         "reports overclocking of one machine, of no use to a guest that may move",
         "SDM vol. 4, table 2-2, 10AH",
     ),
-    row(LOW.bit(24), "pbrsb-no")
+    row(PBRSB_NO, "pbrsb-no")
         .xen("PBRSB_NO")
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
@@ -234,7 +237,7 @@ pub(crate) static ROWS: [Feature; 32] = [
         .offer(Hardware, Hardware, Hardware, Hardware)
         .needs(&[ARCH_CAPABILITIES])
         .because(
-            "immunity to indirect target selection; made by Linux and Xen from their lists of CPUs, no CPU sets it",
+            "immunity to indirect target selection; no CPU sets it: KVM makes it by Linux's list of CPUs",
             "SDM vol. 4, table 2-2, 10AH",
         ),
 ];

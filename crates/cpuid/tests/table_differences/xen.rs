@@ -7,8 +7,13 @@ const fn row(xen: &'static str, theirs: &'static str, ours: &'static str, why: &
 }
 
 /// Features whose relation or offers are not what the letters of Xen's public header say, in the order of their places.
-pub(crate) static XEN_ROWS: [RowDifference; 20] = [
-    row("X2APIC", "!S", "all, made made never", "Xen's code adds it to every HVM guest: its local APIC is emulated"),
+pub(crate) static XEN_ROWS: [RowDifference; 21] = [
+    row(
+        "X2APIC",
+        "!S",
+        "all, made made never",
+        "Xen's code adds it to every HVM guest, whose local APIC is emulated, and to PV's max policy; so do we",
+    ),
     row("OSXSAVE", "!", "dynamic, hardware hardware hardware", "answered at the exit from CR4, as Xen does by hand"),
     row("HYPERVISOR", "!A", "all, made made made", "Xen's code sets it for every guest; no hardware has it"),
     row(
@@ -49,6 +54,7 @@ pub(crate) static XEN_ROWS: [RowDifference; 20] = [
         "all, hardware hardware hardware",
         "Xen's code adds it to the max policy where RTM is, and to the default where RTM is disabled; so do we",
     ),
+    row("ARCH_CAPS", "!A", "all, made made made", "Xen's code adds it to every policy of an Intel host: it is data"),
     row(
         "CMP_LEGACY",
         "!A",
@@ -58,14 +64,14 @@ pub(crate) static XEN_ROWS: [RowDifference; 20] = [
     row(
         "NO_LMSL",
         "S|",
-        "any, anywhere anywhere never",
-        "Xen's code adds it to every HVM max policy, for it never lets EFER.LMSLE be set",
+        "any, made made never",
+        "Xen's code adds it to every HVM policy, for it never lets EFER.LMSLE be set",
     ),
     row(
         "VIRT_SSBD",
         "!",
-        "all, request request never",
-        "Xen's code adds it to the HVM max policy where it can make it, never to the default",
+        "all, hardware hardware never",
+        "Xen's code adds it to HVM's max policy where it can make it, and to the default where there is no AMD_SSBD; so do we",
     ),
     row(
         "FS_GS_NS",
