@@ -7,7 +7,7 @@ use crate::feature::Kind;
 use crate::featureset::Featureset;
 use crate::finding::Finding;
 use crate::leaves::Leaves;
-use crate::model::WORDS;
+use crate::model::{self, WORDS};
 use crate::named::lacks;
 use crate::place::{Register, Word};
 use crate::policy::Policy;
@@ -115,6 +115,8 @@ impl Host {
 
 /// The hardware of a host, freed from what is not the CPU's: the *host policy*.
 struct Hardware {
+    /// Whether the CPU has leaf 7, if only for what hypervisors make in it.
+    has_leaf_7: bool,
     leaves: Leaves,
     set: Featureset,
     geometry: Geometry,
@@ -138,7 +140,7 @@ impl Hardware {
         let geometry = usable_geometry(raw, raw.vendor());
         close(&mut set, geometry.components().union(ComponentSet::LEGACY));
         rebuild(&mut leaves, &set, &geometry, Floor::default());
-        Self { leaves, set, geometry }
+        Self { has_leaf_7: raw.get(0, 0).eax >= 7, leaves, set, geometry }
     }
 
     fn max(&self, kind: Kind, trims: &Trims) -> Policy {
@@ -150,9 +152,13 @@ impl Hardware {
 
     fn default_policy(&self, kind: Kind, trims: &Trims) -> Policy {
         let plan = plan_of(kind);
-        let given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
+        let mut given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
             | self.without_hardware(kind, |p| [&p.made])
             | (trims.requested(kind) & masked(&self.set, |w| plan.request[w]));
+        // Hypervisors raise no highest leaf for what they make.
+        if !self.has_leaf_7 {
+            given = masked(&given, |w| if model::compared(w / 4).0 == 7 { 0 } else { u32::MAX });
+        }
         self.policy(kind, trims, given, quirk::adjust_default, quirk::is_rsba_known)
     }
 

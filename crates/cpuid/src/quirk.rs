@@ -206,6 +206,10 @@ pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &m
             for place in IMMUNE_AMD {
                 set.insert(place);
             }
+            // Guests of KVM before 6.13 saw it for these two alone.
+            if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
+                set.insert(leaf_07_0_edx::SPEC_CTRL);
+            }
         }
         return;
     }

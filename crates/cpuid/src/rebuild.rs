@@ -102,7 +102,7 @@ pub(crate) fn rebuild(leaves: &mut Leaves, set: &Featureset, geometry: &Geometry
     rebuild_basic_controls(leaves, set);
     rebuild_states(leaves, set, geometry);
     copy_common_bits(leaves);
-    settle_address_widths(leaves);
+    settle_address_widths(leaves, floor);
     if !set.contains(leaf_01::CLFLUSH) {
         leaves.change(1, 0, Register::Ebx, |ebx| ebx & !CLFLUSH_SIZE);
     }
@@ -274,16 +274,17 @@ fn copy_common_bits(leaves: &mut Leaves) {
 
 /// A CPU with PAE or PSE36 has at least 36 physical address bits, any other 32; linear addresses have 57 bits with
 /// LA57, 48 with LM, else 32 (SDM vol. 2A, CPUID.80000008H).
-fn settle_address_widths(leaves: &mut Leaves) {
+fn settle_address_widths(leaves: &mut Leaves, floor: Floor) {
+    // Where the leaf is shown, zero would be a width; where it is not, guests take what PAE promises.
+    let is_shown = floor.extended >= 0x8000_0008 || last_leaf(leaves, 0x8000_0008..=0x8000_ffff).is_some();
     let least = if leaves.is_set(leaf_01::PAE) || leaves.is_set(leaf_01::PSE36) { 36 } else { 32 };
     let linear = match (leaves.is_set(leaf_07_0_ecx::LA57), leaves.is_set(leaf_80000001::LM)) {
         (true, true) => 57,
         (false, true) => 48,
         (_, false) => 32,
     };
-    leaves.change(0x8000_0008, 0, Register::Eax, |eax| match eax & 0xff {
-        0 => 0,
-        bits => eax & !0xffff | bits.max(least) | linear << 8,
+    leaves.change(0x8000_0008, 0, Register::Eax, |eax| {
+        if is_shown { eax & !0xffff | (eax & 0xff).max(least) | linear << 8 } else { 0 }
     });
 }
 

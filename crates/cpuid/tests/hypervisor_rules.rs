@@ -69,7 +69,8 @@ fn kvm_tells_each_vendors_guests_of_controls_in_the_others_words() {
     assert_eq!(of("amd-ibpb-ret", &cpu(INTEL, 0x806f8, &pbrsb_no), Kind::Kvm), ALWAYS);
 
     let zen2 = ["ibpb", "ibrs"];
-    assert_eq!(of("spec-ctrl", &cpu(AMD, 0x0083_0f10, &zen2), Kind::Kvm), NEVER, "its IBPB does not cover returns");
+    let spec_ctrl = of("spec-ctrl", &cpu(AMD, 0x0083_0f10, &zen2), Kind::Kvm);
+    assert_eq!(spec_ctrl, MAX_ONLY, "its IBPB does not cover returns, which KVM before 6.13 did not mind");
     let zen4 = [&zen2[..], &["amd-ibpb-ret"]].concat();
     assert_eq!(of("spec-ctrl", &cpu(AMD, 0x00a1_0f11, &zen4), Kind::Kvm), ALWAYS);
 }
@@ -135,4 +136,15 @@ fn hvm_guests_never_set_lmsle_and_are_told_so() {
 fn pv_guests_that_saw_x2apic_may_come_and_new_ones_do_not_see_it() {
     let leaves = cpu(INTEL, 0x806f8, &["apic", "x2apic"]);
     assert_eq!(of("x2apic", &leaves, Kind::Pv), MAX_ONLY, "Xen 5420aa165d");
+}
+
+#[test]
+fn nothing_is_made_in_leaf_7_of_a_cpu_that_ends_before_it() {
+    let mut tulsa = cpu(INTEL, 0xf68, &[]);
+    let leaf_0 = tulsa.get(0, 0);
+    tulsa.set(0, 0, selfsame_cpuid::Regs { eax: 6, ..leaf_0 }).unwrap_or_else(|error| unreachable!("{error}"));
+    for kind in Kind::ALL {
+        assert_eq!(of("arch-capabilities", &tulsa, kind), MAX_ONLY, "{kind}");
+        assert_eq!(host(&tulsa, kind).default().leaves.get(7, 0), selfsame_cpuid::Regs::ZERO, "{kind}");
+    }
 }

@@ -93,6 +93,23 @@ fn numbers_go_to_the_least_and_the_floor_holds() {
 }
 
 #[test]
+fn a_width_that_some_host_does_not_say_is_what_pae_promises() {
+    let (said, cut) = (cpu(INTEL, 0x806f8, &["pae", "ibpb"]), {
+        let mut cut = cpu(INTEL, 0x806f8, &["pae", "spec-ctrl"]);
+        cut.set(0x8000_0008, 0, Regs::ZERO).unwrap();
+        cut
+    });
+    let hosts = [&said, &cut].map(|leaves| host(leaves, Kind::Kvm));
+    for result in [level(&[&hosts[0], &hosts[1]]), level(&[&hosts[1]])] {
+        assert_eq!(result.leaves.get(0x8000_0008, 0).eax, 0x2024, "the leaf is shown for IBPB");
+        assert!(hosts.iter().all(|host| Check::new(&result, host).is_accepted()));
+        let mut zero = result.clone();
+        zero.leaves.set(0x8000_0008, 0, Regs { eax: 0, ..result.leaves.get(0x8000_0008, 0) }).unwrap();
+        assert!(!Check::new(&zero, &hosts[0]).is_accepted(), "no CPU has addresses of no bits");
+    }
+}
+
+#[test]
 fn vendors_have_no_level() {
     let [a, b] = [cpu(INTEL, 0x50654, &[]), cpu(AMD, 0xa00f11, &[])].map(|leaves| host(&leaves, Kind::Kvm));
     let mut leveller = Leveller::new(Kind::Kvm);

@@ -117,8 +117,8 @@ What no row can say alone, because it depends on the model of the CPU or on two 
 * **STIBP**, Xen kinds: who sees `spec-ctrl` sees `stibp`, and who sees `ibrs` sees `amd-stibp`, in every policy: Xen
   runs them together. A host with `spec-ctrl` also gives `ibpb`, AMD's bit, to guests on Intel.
 * **The other vendor's words**, kind `kvm`: KVM says each vendor's controls in the other's words as well. On AMD,
-  `spec-ctrl` where the host has `ibpb`, `amd-ibpb-ret` and `ibrs`, `stibp` where it has `amd-stibp`, `ssbd` where it has
-  `amd-ssbd`. On Intel, `ibpb` and `ibrs` where it has `spec-ctrl`, `amd-stibp` for `stibp`, `amd-ssbd` for `ssbd`,
+  `spec-ctrl` where the host has `ibpb`, `amd-ibpb-ret` and `ibrs` (KVM before 6.13 did without the second: max does, too),
+  `stibp` where it has `amd-stibp`, `ssbd` where it has `amd-ssbd`. On Intel, `ibpb` and `ibrs` where it has `spec-ctrl`, `amd-stibp` for `stibp`, `amd-ssbd` for `ssbd`,
   `amd-no-ssb` for `ssb-no`, and `amd-ibpb-ret` where it has `spec-ctrl` and no returns survive the barrier: without
   `ibrs-all`, or with `pbrsb-no`.
 * **VIRT_SSBD** is made on AMD's families 0x15 to 0x18, which have LS_CFG, and with `amd-ssbd`; to new HVM guests of Xen

@@ -106,12 +106,13 @@ const OLD_QEMU: &str = "the dump was made with a QEMU from before it had the nam
 const OLD_KERNEL: &str = "the dump was made under a kernel from before KVM passed it on";
 
 /// Features that the raw dump has and QEMU did not give, though the table gives them by default.
-static NOT_GIVEN: [Exception; 12] = [
+static NOT_GIVEN: [Exception; 13] = [
     except("ht", "*", "QEMU sets it for guests with several threads only, and was asked for one"),
     except("zero-fcs-fds fdp-excptn-only", "*", OLD_QEMU),
     except("flush-l1d", "*", OLD_KERNEL),
     except("arat", "Core-i7-3770 Core-i7-5600U-arat Xeon-E7-4820", OLD_QEMU),
     except("clzero perfctr-core xsaveerptr", "EPYC-7601-32-Core-ibpb Hygon-C86-7185-32-core", OLD_QEMU),
+    except("flushbyasid lbrv pause-filter pfthreshold tsc-scale v-vmsave-vmload vgif vmcb-clean", "*", OLD_KERNEL),
     except("fsrm rdpid", "Ice-Lake-Server", OLD_KERNEL),
     except("ibrs", "EPYC-7502-32-Core", OLD_QEMU),
     except("rdtscp", "EPYC-7601-32-Core-ibpb Opteron-2350", OLD_KERNEL),
@@ -122,7 +123,7 @@ static NOT_GIVEN: [Exception; 12] = [
 ];
 
 /// Features that QEMU gave though the table's maximum has them not.
-static NOT_IN_MAX: [Exception; 4] = [
+static NOT_IN_MAX: [Exception; 3] = [
     except("vmx", "*", "the dump has no VMX MSRs, without which nobody knows what its VMX can do"),
     except(
         "vmx-activity-hlt vmx-ept-1gb vmx-ept-2mb vmx-ept-execonly vmx-eptad vmx-eptp-switching vmx-ins-outs vmx-invept \
@@ -133,11 +134,6 @@ static NOT_IN_MAX: [Exception; 4] = [
         "the dump has no VMX MSRs, without which nobody knows what its VMX can do",
     ),
     except("mpx", "Ice-Lake-Server", "leaf 0xD of the dump has no MPX state, and the CPU was built without MPX"),
-    except(
-        "skip-l1dfl-vmentry",
-        "Core-i7-7600U",
-        "KVM emulated msr 0x10a for a CPU without arch-capabilities: no guest of it can read the bit",
-    ),
 ];
 
 /// Features that QEMU gave and a new guest does not get by the table, though its maximum has them.

@@ -22,16 +22,17 @@ const NEWER_NAMES: [&str; 3] = ["AVX512_BMM", "LASS", "MOVRS"];
 /// Xen gives a new domain the host's default policy. The line takes away what the policy has not, and asks for what it
 /// has on request only, or keeps as a warning.
 ///
-/// `xl` has two languages for it, one a line. Registers say all of CPUID, the highest leaves among it; only names say
-/// ARCH_CAPABILITIES, which a policy without its feature has not. Both have a flaw: Xen makes no domain where a line
-/// names a leaf that the host has not. So a line names only leaves that the policy has, which every host has then.
+/// `xl` has two languages for it, one a line. Registers say all of CPUID, the highest leaves among it; only names say what
+/// is in MSR_ARCH_CAPS. Where there is nothing in it, guests do as well without its feature, and registers say that. Both have
+/// a flaw: Xen makes no domain where a line names a leaf that the host has not. So a line names only leaves that the policy
+/// has, which every host has then.
 pub(super) fn xl(policy: &Policy, notes: &mut Notes) -> String {
     notes.topology(policy, "Xen makes the topology of its domains itself");
     let features = policy.features();
     for row in offered(policy).filter(|row| row.xen.is_empty() && features.contains(row.place)) {
         notes.note(row.name, "Xen has no name for it: each host's default");
     }
-    if feature("arch-capabilities").is_some_and(|row| features.contains(row.place)) {
+    if policy.leaves.msr(0x10a).is_some_and(|value| value != 0) {
         by_name(policy, notes)
     } else {
         by_register(policy, notes)
@@ -108,9 +109,17 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
             *digit = if value >> bit & 1 == 1 { b'1' } else { b'0' };
         }
     };
+    let hidden = feature("arch-capabilities").filter(|row| features.contains(row.place));
+    if let Some(row) = hidden {
+        notes.note(
+            row.name,
+            "hidden: nothing is in its register, and xl has no other way to keep each host's from guests",
+        );
+    }
     for row in offered(policy) {
         let WordSource::Cpuid { leaf, subleaf, register } = row.place.word().source() else { continue };
-        let Some(is_on) = said(policy, &features, row) else { continue };
+        let is_hidden = hidden.is_some_and(|hidden| hidden.place == row.place);
+        let Some(is_on) = (if is_hidden { Some(false) } else { said(policy, &features, row) }) else { continue };
         if highest.reach(leaf, subleaf) {
             say(leaf, subleaf, register, row.place.mask(), if is_on { u32::MAX } else { 0 });
         }
