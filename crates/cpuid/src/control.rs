@@ -17,7 +17,7 @@ const fn bit(bit: u8, features: &'static [&'static str]) -> ControlBit {
 }
 
 /// The bits of CR4 (SDM vol. 3A, 2.5; APM vol. 2, 3.1.3).
-pub static CR4_BITS: [ControlBit; 25] = [
+pub static CR4_BITS: [ControlBit; 28] = [
     bit(0, &["vme"]),
     bit(1, &["vme"]),
     bit(2, &["tsc"]),
@@ -44,6 +44,10 @@ pub static CR4_BITS: [ControlBit; 25] = [
     bit(23, &["shstk", "ibt"]),
     bit(24, &["pks"]),
     bit(25, &["uintr"]),
+    bit(27, &["lass"]),
+    // LAM_SUP; LAM_U48 and LAM_U57 are bits of CR3.
+    bit(28, &["lam"]),
+    bit(32, &["fred"]),
 ];
 
 /// The bits of EFER (SDM vol. 3A, 2.2.1; APM vol. 2, 3.1.7).

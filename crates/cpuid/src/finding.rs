@@ -61,7 +61,8 @@ impl Finding {
     pub const fn rule(&self) -> Rule {
         match self {
             Self::Unnamed { .. } => Rule::OfferNever,
-            Self::SyscallHidden | Self::VmxUnknown => Rule::NotOnHost,
+            Self::VmxUnknown => Rule::NotOnHost,
+            Self::SyscallHidden => Rule::Malformed,
             Self::Orphan { .. } => Rule::Prerequisite,
             _ => Rule::Layout,
         }

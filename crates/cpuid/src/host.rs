@@ -214,6 +214,10 @@ fn offered_policy(
         // Both are leaves of the model.
         let _ = leaves.set(leaf, 0, regs);
     }
+    // What newer kernels say there and nobody here knows.
+    for (word, known) in leaves.words_mut().iter_mut().zip(&table::KNOWN) {
+        *word &= known;
+    }
     let mut set = leaves.features();
     vmm_makes(&leaves, &mut set);
     trims.apply_to_guest(kind, &mut leaves, &mut set);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selfsame_cpuid::{Leaves, What, unite};
+use selfsame_cpuid::{Leaves, Regs, What, unite};
 
 use crate::dump::{CpuDump, Dump};
 
@@ -46,6 +46,15 @@ impl Dump {
     }
 }
 
+/// `KVMKVMKVM`, as EBX, ECX and EDX of leaf 0x40000000 (Linux, Documentation/virt/kvm/x86/cpuid.rst).
+const KVM: [u32; 3] = [0x4b4d_564b, 0x564b_4d56, 0x4d];
+
+/// Whether another hypervisor than KVM named itself: what is in leaf 0x40000001 means something else then (Hyper-V: `Hv#1`).
+fn is_another_hypervisors(leaves: &Leaves) -> bool {
+    let Regs { ebx, ecx, edx, .. } = leaves.get(0x4000_0000, 0);
+    ![[0; 3], KVM].contains(&[ebx, ecx, edx])
+}
+
 /// One CPU's rows in the dense form; what the model has not goes to `outside`.
 fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTreeSet<(u32, u32)>) -> Leaves {
     let mut leaves = Leaves::new();
@@ -53,6 +62,9 @@ fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTre
         if leaves.set(leaf, subleaf, regs).is_err() && !regs.is_zero() {
             outside.insert((leaf, subleaf));
         }
+    }
+    if is_another_hypervisors(&leaves) {
+        let _ = leaves.set(0x4000_0001, 0, Regs::ZERO);
     }
     for (&index, &value) in msrs_of_any {
         let value = match cpu.msrs.get(&index) {

@@ -103,6 +103,19 @@ fn zen_2_has_pkru_state_without_pku() {
     }
 }
 
+/// Two dumps were taken under Hyper-V, whose leaf 0x40000001 says `Hv#1`.
+#[test]
+fn what_another_hypervisor_says_is_no_feature_of_kvm() {
+    let hypervisors = dumps().values().filter(|dump| dump.cpus.iter().any(|cpu| cpu.get(0x4000_0001, 0).is_some()));
+    let mut count = 0;
+    for dump in hypervisors {
+        let named = names(dump.raw().leaves.features());
+        assert!(!named.iter().any(|name| name.starts_with("kvm-")), "{}: {named:?}", dump.name);
+        count += 1;
+    }
+    assert!(dumps().is_empty() || count == 2, "{count}");
+}
+
 #[test]
 fn zen_2_and_zen_3_level_though_their_pkru_lies_apart() {
     let (Some(rome), Some(zen_3)) = (dump("Rome_CPUID"), dump("A20F10_K19_Vermeer")) else { return };
