@@ -33,7 +33,7 @@ impl Gives for Host {
     }
 
     fn add_to(&self, all: &mut Featureset) {
-        *all = *all | *self.raw();
+        *all |= *self.raw();
     }
 }
 

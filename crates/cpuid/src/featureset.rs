@@ -1,7 +1,7 @@
 //! Sets of features, and their algebra.
 
 use core::fmt;
-use core::ops::{BitAnd, BitOr, BitXor, Sub};
+use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, BitXor, Sub, SubAssign};
 
 use crate::model::WORDS;
 use crate::place::{Place, Word};
@@ -117,11 +117,23 @@ impl BitAnd for Featureset {
     }
 }
 
+impl BitAndAssign for Featureset {
+    fn bitand_assign(&mut self, other: Self) {
+        *self = *self & other;
+    }
+}
+
 impl BitOr for Featureset {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
         self.zip(&other, |a, b| a | b)
+    }
+}
+
+impl BitOrAssign for Featureset {
+    fn bitor_assign(&mut self, other: Self) {
+        *self = *self | other;
     }
 }
 
@@ -140,6 +152,12 @@ impl Sub for Featureset {
 
     fn sub(self, other: Self) -> Self {
         self.zip(&other, |a, b| a & !b)
+    }
+}
+
+impl SubAssign for Featureset {
+    fn sub_assign(&mut self, other: Self) {
+        *self = *self - other;
     }
 }
 

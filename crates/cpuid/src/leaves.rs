@@ -31,10 +31,25 @@ pub struct Leaves {
     pub(crate) slots: [[u32; 4]; MEMORY_SLOTS],
 }
 
-/// A leaf, subleaf or MSR that the model does not have.
+/// What the model does not have, and no policy holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("no policy holds this leaf, subleaf or msr")]
-pub struct OutsideModel;
+#[non_exhaustive]
+pub enum OutsideModel {
+    /// A leaf, or a subleaf of one.
+    #[error("no policy holds leaf {leaf:08x} subleaf {subleaf:02x}")]
+    Leaf {
+        /// EAX of CPUID.
+        leaf: u32,
+        /// ECX of CPUID.
+        subleaf: u32,
+    },
+    /// An MSR.
+    #[error("no policy holds msr {index:08x}")]
+    Msr {
+        /// Its number.
+        index: u32,
+    },
+}
 
 impl Leaves {
     /// All zero.
@@ -68,7 +83,8 @@ impl Leaves {
     /// The model has no such leaf or subleaf.
     pub fn set(&mut self, leaf: u32, subleaf: u32, regs: Regs) -> Result<(), OutsideModel> {
         let is_plain = model::indexing(leaf) == Some(false);
-        let slot = model::slot(leaf, subleaf).filter(|_| subleaf == 0 || !is_plain).ok_or(OutsideModel)?;
+        let slot = model::slot(leaf, subleaf).filter(|_| subleaf == 0 || !is_plain);
+        let slot = slot.ok_or(OutsideModel::Leaf { leaf, subleaf })?;
         self.set_slot(slot, regs);
         Ok(())
     }
@@ -110,7 +126,7 @@ impl Leaves {
     /// The model has no such MSR.
     #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
     pub fn set_msr(&mut self, index: u32, value: u64) -> Result<(), OutsideModel> {
-        let at = FIRST_MSR_WORD + model::msr_slot(index).ok_or(OutsideModel)? * 2;
+        let at = FIRST_MSR_WORD + model::msr_slot(index).ok_or(OutsideModel::Msr { index })? * 2;
         for (word, half) in self.words_mut().iter_mut().skip(at).zip([value as u32, (value >> 32) as u32]) {
             *word = half;
         }

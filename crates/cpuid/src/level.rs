@@ -87,10 +87,10 @@ pub struct Disagreement {
 impl Disagreement {
     /// What the hosts disagree on: the subject and its rule. An empty pool has nothing to agree on and no level.
     pub fn iter(&self) -> impl Iterator<Item = (What, Rule)> + '_ {
-        let values = NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1);
+        let values = self.values().map(|row| (What::Value(row.name), Rule::Equal));
         let states = self.states.iter().map(|c| (What::Components(ComponentSet::EMPTY.with(c)), Rule::Layout));
         let empty = self.is_empty.then_some((What::Name("hosts"), Rule::Malformed));
-        values.map(|(_, number)| (What::Value(number.row().name), Rule::Equal)).chain(states).chain(empty)
+        values.chain(states).chain(empty)
     }
 
     /// The values on which the hosts disagree.

@@ -4,7 +4,7 @@ use crate::feature::Kind;
 use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::model::{FIRST_MSR_WORD, MSRS, WORDS};
-use crate::place::{Place, Word};
+use crate::place::{Place, Register, Word};
 use crate::table;
 
 /// The words of a `cpuid=` line, parsed: `item(,item)*`.
@@ -89,6 +89,9 @@ impl Trims {
             return Ok(());
         }
         let place = word.strip_prefix("no-").and_then(place_of).ok_or(TrimReason::UnknownFeature)?;
+        if names_vendor(place.word()) {
+            return Err(TrimReason::Vendor);
+        }
         if let Some(kept) = scope.kept.get_mut(place.word().index()) {
             *kept &= !place.mask();
         }
@@ -98,6 +101,11 @@ impl Trims {
 
 fn place_of(name: &str) -> Option<Place> {
     table::feature(name).map(|row| row.place).or_else(|| name.parse().ok())
+}
+
+/// Whether the word is a part of the vendor's name.
+fn names_vendor(word: Word) -> bool {
+    [Register::Ebx, Register::Ecx, Register::Edx].iter().any(|&register| word == Word::leaf(0, register))
 }
 
 /// Reads hexadecimal digits and nothing else.
@@ -119,6 +127,9 @@ fn keep(scope: &mut Scope, place: &str, mask: &str) -> Result<(), TrimReason> {
         return Ok(());
     }
     let word: Word = place.parse().map_err(|_| TrimReason::Place)?;
+    if names_vendor(word) {
+        return Err(TrimReason::Vendor);
+    }
     let mask = u32::try_from(mask).map_err(|_| TrimReason::Mask)?;
     if let Some(kept) = scope.kept.get_mut(word.index()) {
         *kept &= mask;
@@ -128,6 +139,7 @@ fn keep(scope: &mut Scope, place: &str, mask: &str) -> Result<(), TrimReason> {
 
 /// A `cpuid=` word that was not understood.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 #[error("item {item} of cpuid=: {reason}")]
 pub struct TrimError {
     /// Which item, counted from 1.
@@ -149,6 +161,9 @@ pub enum TrimReason {
     /// No such place.
     #[error("not a register or msr of the model, as in 00000007.0.ebx=ffffffff")]
     Place,
+    /// The vendor's name is no set of bits, of which a guest could see some.
+    #[error("the vendor's name has no bits to take away")]
+    Vendor,
     /// The mask is not hexadecimal, or too long.
     #[error("the mask is not hexadecimal, or longer than the register")]
     Mask,

@@ -38,8 +38,8 @@ pub fn unite<'a>(cpus: impl IntoIterator<Item = &'a Leaves>, mut differs: impl F
     let mut different_numbers = 0u64;
     let mut different_states = ComponentSet::EMPTY;
     for cpu in cpus {
-        on_all = on_all & cpu.features();
-        on_any = on_any | cpu.features();
+        on_all &= cpu.features();
+        on_any |= cpu.features();
         for (i, number) in NUMBERS.iter().enumerate() {
             let at = number.word();
             let (mine, theirs) = (host.words()[at], cpu.words()[at]);

@@ -123,9 +123,7 @@ impl Signature {
             stepping: (leaf_1_eax & 0xf) as u8,
         }
     }
-}
 
-impl Signature {
     /// Writes EAX of leaf 1, the inverse of [`Signature::of`]; what no CPU can say is cut to what it can.
     ///
     /// ```

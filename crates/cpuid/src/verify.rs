@@ -12,8 +12,10 @@ use crate::model;
 use crate::place::{Place, Register, Word, WordSource};
 use crate::policy::Policy;
 use crate::rebuild::{Floor, rebuild};
+use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, leaf_01};
+use crate::vendor::VendorName;
 
 /// Why a policy is impossible.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -72,6 +74,11 @@ pub enum Fault {
         /// The leaf.
         leaf: u32,
     },
+    /// A part of the vendor's name is zero and the rest is not. A policy without any name says nothing about its vendor.
+    Vendor {
+        /// The name.
+        name: VendorName,
+    },
     /// Bits that no manual names.
     Unnamed {
         /// The word.
@@ -112,9 +119,11 @@ impl Fault {
             | Self::TopologyLeaf { .. }
             | Self::TopologyBeyond { .. }
             | Self::ApicIdsWithoutX2apic { .. } => Rule::Topology,
-            Self::MaxLeaf { .. } | Self::Unnamed { .. } | Self::NotDerived { .. } | Self::Shut { .. } => {
-                Rule::Malformed
-            }
+            Self::Vendor { .. }
+            | Self::MaxLeaf { .. }
+            | Self::Unnamed { .. }
+            | Self::NotDerived { .. }
+            | Self::Shut { .. } => Rule::Malformed,
             _ => Rule::Layout,
         }
     }
@@ -127,6 +136,7 @@ impl Fault {
             }
             Self::ApicIdsWithoutX2apic { .. } => What::Feature(leaf_01::X2APIC),
             Self::StateAlone { components } => What::Components(components),
+            Self::Vendor { .. } => What::Name("vendor"),
             Self::Xcr0(_) => What::Name("xcr0"),
             Self::Geometry(_) | Self::Size { .. } => What::Name("leaf 0000000d"),
             Self::MaxLeaf { leaf: 0, .. } => What::Value("max-leaf"),
@@ -156,6 +166,7 @@ impl fmt::Display for Fault {
                 write!(f, "holds {said:#010x}, but {needed:#010x} follows from the rest of the policy")
             }
             Self::Shut { .. } => f.write_str("means nothing without a feature that the policy lacks, and is not zero"),
+            Self::Vendor { name } => write!(f, "is \"{name}\", of which a part is zero"),
             Self::Unnamed { bits, .. } => write!(f, "bits {bits:#010x} have no name here"),
             Self::TopologyFeature { is_needed: true, .. } => {
                 f.write_str("is missing, but a socket of the topology has several logical processors")
@@ -205,6 +216,10 @@ impl Policy {
             if bits != 0 {
                 fault(Fault::Unnamed { word, bits });
             }
+        }
+        let Regs { ebx, ecx, edx, .. } = leaves.get(0, 0);
+        if [ebx, ecx, edx].contains(&0) && [ebx, ecx, edx] != [0; 3] {
+            fault(Fault::Vendor { name: leaves.vendor_name() });
         }
         let set = self.features();
         let states = leaves.xcr0().union(leaves.xss());

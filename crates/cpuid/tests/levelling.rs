@@ -1,7 +1,9 @@
 //! The rules of levelling that a plain AND gets wrong, one by one.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
-use selfsame_cpuid::{Check, Host, Kind, Leaves, Leveller, Member, Policy, Regs, Rule, Trims, blame, kept_as_warning};
+use selfsame_cpuid::{
+    Check, Host, Kind, Leaves, Leveller, Member, Policy, Regs, Rule, TrimReason, Trims, blame, kept_as_warning,
+};
 
 mod cpus;
 
@@ -116,6 +118,20 @@ fn what_a_newer_kvm_says_of_itself_is_not_passed_on() {
     let host = Host::from_offered(&offered, Kind::Kvm, &Trims::NONE);
     assert_eq!(host.default().leaves.get(0x4000_0001, 0), Regs::new(1, 0, 0, 0));
     assert!(host.default().verify(|_| ()) && Check::new(host.default(), &host).is_accepted());
+}
+
+#[test]
+fn a_vendor_is_a_whole_name() {
+    for word in ["00000000.ebx=0", "00000000.edx=ffffffff", "no-00000000.ecx[3]", "kvm:00000000.ecx=1"] {
+        assert_eq!(word.parse::<Trims>().unwrap_err().reason, TrimReason::Vendor, "{word}");
+    }
+    let mut policy = host(&cpu(INTEL, 0x806f8, &[]), Kind::Kvm).default().clone();
+    assert!(policy.verify(|_| ()));
+    let name = policy.leaves.get(0, 0);
+    policy.leaves.set(0, 0, Regs { ebx: 0, ..name }).unwrap();
+    let mut said = Vec::new();
+    policy.verify(|fault| said.push(format!("{} {fault}", fault.what())));
+    assert_eq!(said, [r#"vendor is "\x00\x00\x00\x00ineIntel", of which a part is zero"#]);
 }
 
 #[test]

@@ -82,7 +82,7 @@ fn leaves_of(cpu: &CpuDump, msrs_of_any: &BTreeMap<u32, u64>, outside: &mut BTre
 #[test]
 fn an_msr_that_faulted_on_one_cpu_is_not_taken_from_another() {
     let cpu = |number, msrs: &[(u32, Option<u64>)]| {
-        let leaves = [((0, 0), selfsame_cpuid::Regs::new(7, 0x756e_6547, 0x6c65_746e, 0x4965_6e69))].into();
+        let leaves = [((0, 0), Regs::new(7, 0x756e_6547, 0x6c65_746e, 0x4965_6e69))].into();
         CpuDump { leaves, msrs: msrs.iter().copied().collect(), ..CpuDump::new(number) }
     };
     let cpus = vec![cpu(0, &[(0x10a, Some(5))]), cpu(1, &[(0x10a, None)]), cpu(2, &[])];
