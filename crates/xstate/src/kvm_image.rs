@@ -14,7 +14,8 @@ const KVM_XCR0: ComponentSet = ComponentSet::from_bits(0x6_02FF);
 /// A vCPU of KVM, as far as KVM_SET_XSAVE looks at it.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct KvmVcpu {
-    /// What KVM supports on this host: XCR0 of the host, as far as KVM knows it. *Not* what the guest's CPUID shows.
+    /// What KVM supports on this host: XCR0 of the host, as far as KVM knows it, and nothing where the host has no XSAVE.
+    /// *Not* what the guest's CPUID shows.
     pub supported: ComponentSet,
     /// What the vCPU's buffer holds: all but user-dynamic components, and those once a CPUID that has them was set.
     pub buffer: ComponentSet,
@@ -52,7 +53,7 @@ pub enum KvmRefusal {
     /// Bytes 16 to 63 of the header are not zero.
     #[error("bytes 16 to 63 of the header are not zero")]
     Reserved,
-    /// MXCSR has bits that the host has not. It is only looked at where x87, SSE or AVX is present.
+    /// MXCSR has bits that the host has not. It is only looked at where x87, SSE or AVX is present, or the host has no XSAVE.
     #[error("mxcsr {mxcsr:#x} has bits that the host has not")]
     Mxcsr {
         /// The value.
@@ -123,6 +124,9 @@ impl KvmLoaded {
 /// Before anything else KVM copies as many bytes as the vCPU's buffer is long, 4096 or more: whoever passes fewer gets EFAULT,
 /// or has whatever lies behind them read. Bytes 464 to 511 are ignored; see [`kvm_host_mask`].
 ///
+/// On a host without XSAVE it asks whether XSTATE_BV has more than x87 and SSE and whether MXCSR is right, and copies the
+/// legacy region, whatever XSTATE_BV says is in it.
+///
 /// ```
 /// use selfsame_xstate::{ComponentSet, Header, KvmQuirk, KvmVcpu, MxcsrMask, kvm_set_xsave};
 ///
@@ -139,6 +143,9 @@ impl KvmLoaded {
 ///
 /// What KVM answers EINVAL to; the first of several.
 pub fn kvm_set_xsave(header: &Header, mxcsr: u32, vcpu: &KvmVcpu) -> Result<KvmLoaded, KvmRefusal> {
+    if vcpu.supported.is_empty() {
+        return set_fxsave(header, mxcsr, vcpu);
+    }
     // XFD is applied first: what it disables is dropped even where it would be refused.
     let dropped = header.present().intersection(vcpu.xfd);
     let components = header.present().minus(vcpu.xfd);
@@ -167,6 +174,18 @@ pub fn kvm_set_xsave(header: &Header, mxcsr: u32, vcpu: &KvmVcpu) -> Result<KvmL
     ];
     let mxcsr = if has_sse || has_avx { mxcsr } else { MXCSR_INITIAL };
     Ok(KvmLoaded { components, mxcsr, quirks })
+}
+
+/// As [`kvm_set_xsave`], on a host without XSAVE.
+fn set_fxsave(header: &Header, mxcsr: u32, vcpu: &KvmVcpu) -> Result<KvmLoaded, KvmRefusal> {
+    let components = header.present().minus(ComponentSet::LEGACY);
+    if !components.is_empty() {
+        return Err(KvmRefusal::Unsupported { components });
+    }
+    if !vcpu.mxcsr_mask.allows(mxcsr) {
+        return Err(KvmRefusal::Mxcsr { mxcsr });
+    }
+    Ok(KvmLoaded { components: ComponentSet::LEGACY, mxcsr, quirks: [None; 4] })
 }
 
 /// Returns the host's XCR0 that KVM_GET_XSAVE has written into the image's bytes 464 to 471, for software's use.

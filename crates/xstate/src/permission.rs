@@ -217,7 +217,7 @@ impl<'g> Permissions<'g> {
             components,
             guest: self.configurations.area(states, components)?,
             task: self.task(components)?,
-            user_bytes: self.user_size(self.configurations.guest_user().default() | components),
+            user_bytes: self.user_size(self.configurations.guest_user().default() | components).max(KVM_XSAVE_BYTES),
         })
     }
 
@@ -308,9 +308,12 @@ pub struct Enabled<'g> {
     pub guest: Area<'g>,
     /// What the host keeps of the task that runs the vCPU, with what was enabled.
     pub task: Task<'g>,
-    /// The size of the user area in which the vCPU's state is handed to that task, `KVM_GET_XSAVE2`'s.
+    /// The size of the user area in which KVM hands the vCPU's state to that task by `KVM_GET_XSAVE2`: 4096 bytes, or more.
     pub user_bytes: u32,
 }
+
+/// The size of `struct kvm_xsave`, which no image of KVM is shorter than.
+const KVM_XSAVE_BYTES: u32 = 4096;
 
 /// What the host keeps of one of its tasks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -105,3 +105,19 @@ fn the_hosts_mask_is_told_and_not_kept() {
     image.write(&layout, &mut out).unwrap();
     assert_eq!(kvm_host_mask(&reader.read(&out).unwrap()), ComponentSet::EMPTY);
 }
+
+/// From its source: no such host was there to ask.
+#[test]
+fn a_host_without_xsave_copies_the_legacy_region_and_asks_for_little() {
+    let vcpu = KvmVcpu { supported: ComponentSet::EMPTY, buffer: ComponentSet::EMPTY, ..zen4() };
+    let set = |xstate_bv, mxcsr| {
+        let header = Header { xstate_bv, xcomp_bv: 1 << 63, reserved: [1; 6] };
+        kvm_set_xsave(&header, mxcsr, &vcpu).map(|loaded| (loaded.components, loaded.mxcsr, loaded.quirks().count()))
+    };
+    for xstate_bv in [0, 1, 2, 3] {
+        assert_eq!(set(xstate_bv, 0x3F80), Ok((ComponentSet::LEGACY, 0x3F80, 0)), "{xstate_bv}");
+        assert_eq!(set(xstate_bv, u32::MAX), Err(KvmRefusal::Mxcsr { mxcsr: u32::MAX }), "{xstate_bv}");
+    }
+    let components = ComponentSet::from_bits(4);
+    assert_eq!(set(7, MXCSR_INITIAL), Err(KvmRefusal::Unsupported { components }));
+}

@@ -211,7 +211,7 @@ fn enabling_grows_task_guest_and_interface_and_clears_the_tasks_xfd() {
     host.request_for_guests(18).unwrap();
     let before = host.enable(set(0x2E7), ComponentSet::EMPTY).unwrap();
     assert_eq!(before.components, ComponentSet::EMPTY);
-    assert_eq!((before.guest.size_bytes(), before.task.area.size_bytes(), before.user_bytes), (2488, 2560, 2816));
+    assert_eq!((before.guest.size_bytes(), before.task.area.size_bytes(), before.user_bytes), (2488, 2560, 4096));
     assert_eq!(before.task.xfd.bits(), 1 << 18);
 
     let after = host.enable(set(0x6_02E7), before.components).unwrap();
