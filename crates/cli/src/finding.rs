@@ -34,8 +34,9 @@ impl Finding {
     /// What the reader of a dump found.
     pub(crate) fn of_dump(finding: &selfsame_formats::Finding) -> Self {
         let what = printable(&finding.what);
-        // A guest's view, or an emulator's, is not what the hardware can give; what was not said may cost a pool.
-        let is_loud = matches!(&*what, "00000001.ecx[31]" | "vendor" | "maxphysaddr");
+        // A guest's view, or an emulator's, is not what the hardware can give; what was not said, or is lost with the end of a
+        // file, may cost a pool.
+        let is_loud = matches!(&*what, "00000001.ecx[31]" | "vendor" | "maxphysaddr") || what.starts_with("cpu ");
         let reason = printable(&finding.reason);
         // An MSR that was not read is missing, not wrong.
         let rule = if what.starts_with("msr") { Rule::NotOnHost } else { Rule::Malformed };

@@ -307,3 +307,20 @@ fn formats_that_are_not_read_are_named() {
         assert!(ended.stderr.contains(what), "{}", ended.stderr);
     }
 }
+
+/// A dump that lost its end says of its last CPU less than that CPU is: nobody may find that out from the level.
+#[test]
+#[expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
+fn a_file_that_lost_its_end_is_told_with_the_level() {
+    let cpu = |number: u32, rows: &[&str]| format!("CPU {number}:\n{}", rows.concat());
+    let rows = [
+        "   0x00000000 0x00: eax=0x00000007 ebx=0x756e6547 ecx=0x6c65746e edx=0x49656e69\n",
+        "   0x00000001 0x00: eax=0x000806f8 ebx=0x00000800 ecx=0x00000000 edx=0x00000001\n",
+        "   0x00000007 0x00: eax=0x00000000 ebx=0x00000100 ecx=0x00000000 edx=0x00000000\n",
+    ];
+    let dir = scratch("lost-end");
+    let file = dir.join("host.txt");
+    fs::write(&file, cpu(0, &rows) + &cpu(1, &rows[..2])).unwrap();
+    let said = flat(&run(&["level", file.to_str().unwrap()]).stdout);
+    assert!(said.contains("ends at leaf 00000001 instead of 00000007: the file may be cut off"), "{said}");
+}
