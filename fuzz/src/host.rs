@@ -50,5 +50,8 @@ fn seeds() -> Vec<Vec<u8>> {
     let row = |number: u8, registers: [u32; 4]| [&[number], registers.map(u32::to_le_bytes).as_flattened()].concat();
     let rows =
         [row(0, [0x2E7, 0x240, 0xA88, 0]), row(64, [0x806F8, 0, 0x7FFE_F3BF, 0xBFEB_FBFF]), row(128, [2, 0, 0, 0])];
-    (0..12).map(|number| [&[number, number], rows.concat().as_slice()].concat()).collect()
+    let changed = (0..12).map(|number| [&[number, number], rows.concat().as_slice()].concat());
+    // Machines as they are, but for CET_U, which lies where the standard format has none.
+    let misplaced = (0..16).map(|machine| [&[machine, 0], row(11, [16, 0x40, 1, 0]).as_slice()].concat());
+    changed.chain(misplaced).collect()
 }

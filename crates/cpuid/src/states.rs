@@ -47,10 +47,12 @@ impl Leaves {
         set(self.word(XSS_LOW), self.word(XSS_HIGH))
     }
 
-    /// The row of a component; zero for x87 and SSE, which have none.
+    /// The row of a component; zero for x87 and SSE, which have none. The offset of a supervisor component, which no format
+    /// uses, is left out.
     #[inline]
     pub(crate) fn state_row(&self, component: Component) -> Regs {
-        usize::from(component.index()).checked_sub(2).map_or(Regs::ZERO, |i| self.slot(FIRST_ROW + i))
+        let row = usize::from(component.index()).checked_sub(2).map_or(Regs::ZERO, |i| self.slot(FIRST_ROW + i));
+        if row.ecx & 1 == 1 { Regs { ebx: 0, ..row } } else { row }
     }
 
     /// Sets the components that XCR0 and IA32_XSS may enable.

@@ -2,7 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
 use selfsame_cpuid::{
-    Check, Host, Kind, Leaves, Leveller, Member, Policy, Regs, Rule, TrimReason, Trims, blame, kept_as_warning,
+    Check, Host, Kind, Leaves, Leveller, Member, Policy, Regs, Rule, TrimReason, Trims, blame, kept_as_warning, unite,
 };
 
 mod cpus;
@@ -78,6 +78,36 @@ fn a_lost_prerequisite_takes_its_features_and_names_the_root() {
     blame(&result, &members, |loss| losses.push((loss.feature.name, loss.rule, loss.hosts().collect::<Vec<_>>())));
     assert!(losses.contains(&("avx512vbmi", Rule::Prerequisite, vec!["trimmed"])), "{losses:?}");
     assert!(losses.contains(&("avx2", Rule::NotOnHost, vec!["trimmed"])), "{losses:?}");
+}
+
+#[test]
+fn an_offset_of_a_supervisor_component_costs_nothing() {
+    let with_offset = |offset| {
+        let mut leaves = cpu(INTEL, 0x806f8, &["fpu", "fxsr", "sse", "sse2", "xsave", "xsaves", "shstk"]);
+        leaves.set(0xd, 0, Regs::new(0x3, 576, 576, 0)).unwrap();
+        leaves.set(0xd, 1, Regs::new(0xf, 576, 0x1800, 0)).unwrap();
+        leaves.set(0xd, 11, Regs::new(16, offset, 1, 0)).unwrap();
+        leaves.set(0xd, 12, Regs::new(24, 0, 1, 0)).unwrap();
+        leaves
+    };
+    let (sound, stale) = (with_offset(0), with_offset(0x40));
+    let [a, b] = [&sound, &stale].map(|leaves| host(leaves, Kind::Kvm));
+    assert!(has(b.default(), "shstk"));
+    assert!(Check::new(b.default(), &b).is_accepted());
+    assert_eq!(level(&[&a, &b]), level(&[&a, &a]));
+
+    // Policies may come from elsewhere.
+    let mut foreign = a.default().clone();
+    foreign.leaves.set(0xd, 11, Regs::new(16, 0x40, 1, 0)).unwrap();
+    let mut leveller = Leveller::new(Kind::Kvm);
+    leveller.add("foreign", &foreign);
+    leveller.add("sound", a.default());
+    assert_eq!(&leveller.finish().unwrap(), &level(&[&a, &a]));
+
+    // What the CPUs of one host say alike in all that counts is no difference.
+    let mut differences = Vec::new();
+    let one = unite([&sound, &stale], |what| differences.push(what.to_string())).unwrap();
+    assert_eq!((one.xss().bits(), differences), (0x1800, Vec::new()));
 }
 
 #[test]
@@ -210,7 +240,7 @@ fn logical_cpus_unite_in_any_order() {
     free.set_msr(0x48e, 0xfff9_fffe_0400_6172).unwrap();
     let unite = |cpus: [&Leaves; 2]| {
         let mut differences = Vec::new();
-        let host = selfsame_cpuid::unite(cpus, |what| differences.push(what.to_string())).unwrap();
+        let host = unite(cpus, |what| differences.push(what.to_string())).unwrap();
         (host, differences)
     };
     let (one, differences) = unite([&demanding, &free]);

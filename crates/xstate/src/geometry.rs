@@ -58,9 +58,15 @@ impl Row {
         self.size_bytes == 0
     }
 
-    /// Tells whether images made by one row are misread by the other; XFD does not move any byte.
+    /// Tells whether images made by one row are misread by the other.
     fn conflicts_with(self, other: Self) -> bool {
-        Self { has_xfd: false, ..self } != Self { has_xfd: false, ..other }
+        self.what_moves_bytes() != other.what_moves_bytes()
+    }
+
+    /// Returns the row without XFD, and without the offset of a supervisor component, which no format uses.
+    const fn what_moves_bytes(self) -> Self {
+        let offset_bytes = if self.is_supervisor { 0 } else { self.offset_bytes };
+        Self { offset_bytes, has_xfd: false, ..self }
     }
 }
 
@@ -213,7 +219,8 @@ impl Geometry {
     ///
     /// A component is dropped from both sets if it has no row, if register, kind or size are wrong, if it lies within the
     /// header or over another component (both go), or if it ends beyond 4 GiB in either format. x87 and SSE are dropped
-    /// from IA32_XSS only; bit 63 is dropped. A component's partners (the rest of AVX-512, for example) stay.
+    /// from IA32_XSS only; bit 63 is dropped. A component's partners (the rest of AVX-512, for example) stay. Supervisor
+    /// components have offset zero: the standard format never holds them, so whatever a dump says is no reason to lose one.
     #[must_use]
     pub fn usable(&self, offsets: Offsets) -> Self {
         let (mut geometry, _) = self.completed(offsets);
@@ -224,6 +231,11 @@ impl Geometry {
             unusable = unusable.union(defect.unusable());
         }
         let mut geometry = geometry.restricted(ComponentSet::ALL.minus(unusable));
+        for component in geometry.supervisor {
+            if let Some(&row) = geometry.row(component) {
+                geometry.set_row(component, Row { offset_bytes: 0, ..row });
+            }
+        }
         // Supervisor components have no offset that would bound them: only the sum of all tells.
         while let Err(LayoutError::TooLarge { component }) = geometry.compacted_size(geometry.components()) {
             geometry = geometry.restricted(ComponentSet::ALL.without(component));

@@ -6,11 +6,7 @@ use selfsame_xstate::{Component, ComponentSet, Defect, Format, Geometry, LayoutE
 mod machines;
 
 fn is_harmless(defect: &Defect) -> bool {
-    match defect {
-        Defect::SupervisorOffset { .. } => true,
-        Defect::BeyondMaximum { end_bytes, .. } => u32::try_from(*end_bytes).is_ok(),
-        _ => false,
-    }
+    matches!(defect, Defect::BeyondMaximum { end_bytes, .. } if u32::try_from(*end_bytes).is_ok())
 }
 
 /// Words that are mostly what CPUs say, so that the sets are not empty after all.
@@ -57,6 +53,16 @@ fn the_usable_part_of_a_real_machine_is_all_of_it() {
     ] {
         assert_eq!(geometry.usable(offsets), geometry);
     }
+}
+
+#[test]
+fn an_offset_of_a_supervisor_component_costs_nothing() {
+    let sound = machines::milan();
+    let rows = [(2, 256, 0x240, 0), (9, 8, 0x980, 0), (11, 16, 0x40, 1), (12, 24, 0, 1)];
+    let stale = machines::machine(0x988, &rows);
+    assert!(stale.defects().eq([Defect::SupervisorOffset { component: Component::CET_U, offset_bytes: 0x40 }]));
+    assert_eq!(stale.usable(Offsets::Amd), sound);
+    assert_eq!(stale.conflicts(&sound, ComponentSet::ALL).count(), 0);
 }
 
 #[test]
