@@ -18,7 +18,7 @@ pub enum LoadRefusal {
     Misfit(#[from] WriteError),
 }
 
-impl Reader<'_> {
+impl<'g> Reader<'g> {
     /// Names every reason why a guest that may have what this reader allows cannot load an image on a host.
     ///
     /// Three questions, of which no answer hides another: does the strict reading take the image, has the host an area for the
@@ -49,10 +49,13 @@ impl Reader<'_> {
     /// # Ok::<(), selfsame_xstate::ConfigurationError>(())
     /// ```
     pub fn load_refusals<'a>(
-        &'a self,
+        &self,
         bytes: &'a [u8],
         host: &Configurations<'a>,
-    ) -> impl Iterator<Item = LoadRefusal> + use<'a> {
+    ) -> impl Iterator<Item = LoadRefusal> + use<'a>
+    where
+        'g: 'a,
+    {
         let area = host.area(self.components(), self.components());
         let misfits = match (area, self.sanitise(bytes)) {
             (Ok(area), Ok(sanitised)) => Some(misfits(*sanitised.image(), area)),

@@ -149,12 +149,15 @@ impl<'g> Reader<'g> {
     /// # Errors
     ///
     /// The first of [`Reader::faults`] that cannot be mended: too few bytes, or a component without a place.
-    pub fn sanitise<'a>(&'a self, bytes: &'a [u8]) -> Result<Sanitised<'a>, ImageFault> {
+    pub fn sanitise<'a>(&self, bytes: &'a [u8]) -> Result<Sanitised<'a>, ImageFault>
+    where
+        'g: 'a,
+    {
         let header = Header::from_bytes(header_of(bytes)?);
         let image = self.place(bytes, header, self.allowed(&header))?;
         let lawful = image.present().minus(self.unlawful(&image));
         let image = image.restricted(lawful, self.mxcsr_mask);
-        Ok(Sanitised { image, reader: self, bytes })
+        Ok(Sanitised { image, reader: *self, bytes })
     }
 
     /// Returns what an image may hold.
@@ -230,7 +233,7 @@ impl<'g> Reader<'g> {
 #[derive(Clone, Copy, Debug)]
 pub struct Sanitised<'a> {
     image: Image<'a>,
-    reader: &'a Reader<'a>,
+    reader: Reader<'a>,
     bytes: &'a [u8],
 }
 

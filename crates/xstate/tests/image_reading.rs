@@ -2,8 +2,8 @@
 
 use proptest::prelude::*;
 use selfsame_xstate::{
-    CetControls, Component, ComponentSet, Fault, Format, Header, HeaderFault, ImageFault, Layout, LayoutError,
-    LinearAddresses, MXCSR_INITIAL, MxcsrMask, Reader, Restore, hardware_fault,
+    CetControls, Component, ComponentSet, Configurations, Fault, Format, Header, HeaderFault, ImageFault, Layout,
+    LayoutError, LinearAddresses, MXCSR_INITIAL, MxcsrMask, Reader, Restore, hardware_fault,
 };
 
 mod images;
@@ -252,6 +252,17 @@ fn a_component_without_a_place_is_dropped_when_an_image_is_sanitised() {
     let sanitised = reader.sanitise(&bytes).unwrap();
     assert!(sanitised.mended().eq([HeaderFault::NoPlace { components: Component::PKRU.into() }.into()]));
     assert_eq!(sanitised.image().present().bits(), 0x7);
+}
+
+#[test]
+fn what_was_taken_of_an_image_outlives_its_reader() {
+    let (geometry, bytes) = (machines::milan(), image(0x207, 1 << 63 | 0x7));
+    let host = Configurations::new(&geometry).unwrap();
+    let reader = || Reader::new(&geometry, AVX_PKRU);
+    let (sanitised, refusals) = (reader().sanitise(&bytes).unwrap(), reader().load_refusals(&bytes, &host));
+    let fault = ImageFault::from(HeaderFault::NoPlace { components: Component::PKRU.into() });
+    assert!(sanitised.mended().eq([fault]));
+    assert!(refusals.eq([fault.into()]));
 }
 
 #[test]
