@@ -20,31 +20,21 @@ const FIRST_ROW: usize = match model::slot(0xd, 2) {
 
 const _: () = assert!(matches!(model::slot(0xd, 62), Some(slot) if slot == FIRST_ROW + 60));
 
-const fn set(low: u32, high: u32) -> ComponentSet {
-    ComponentSet::from_bits(low as u64 | (high as u64) << 32)
-}
-
-/// The low and the high half.
-#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
-pub(crate) const fn halves(value: u64) -> (u32, u32) {
-    (value as u32, (value >> 32) as u32)
-}
-
 /// The words that say which components XCR0 and IA32_XSS may enable.
 pub(crate) const fn words(user: ComponentSet, supervisor: ComponentSet) -> [(Word, u32); 4] {
-    let (user, supervisor) = (halves(user.bits()), halves(supervisor.bits()));
+    let (user, supervisor) = (user.halves(), supervisor.halves());
     [(XCR0_LOW, user.0), (XCR0_HIGH, user.1), (XSS_LOW, supervisor.0), (XSS_HIGH, supervisor.1)]
 }
 
 impl Leaves {
     /// The components that XCR0 may enable, leaf 0xD subleaf 0 EDX:EAX.
     pub const fn xcr0(&self) -> ComponentSet {
-        set(self.word(XCR0_LOW), self.word(XCR0_HIGH))
+        ComponentSet::from_halves(self.word(XCR0_LOW), self.word(XCR0_HIGH))
     }
 
     /// The components that IA32_XSS may enable, leaf 0xD subleaf 1 EDX:ECX.
     pub const fn xss(&self) -> ComponentSet {
-        set(self.word(XSS_LOW), self.word(XSS_HIGH))
+        ComponentSet::from_halves(self.word(XSS_LOW), self.word(XSS_HIGH))
     }
 
     /// The row of a component; zero for x87 and SSE, which have none. The offset of a supervisor component, which no format

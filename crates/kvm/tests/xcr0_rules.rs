@@ -34,7 +34,7 @@ fn machine() -> Option<(Kvm, VcpuFd, ComponentSet)> {
     }
     let cpuid = kvm.get_supported_cpuid(KVM_MAX_CPUID_ENTRIES).unwrap();
     let leaf = cpuid.as_slice().iter().find(|entry| (entry.function, entry.index) == (0xD, 0)).unwrap();
-    let supported = ComponentSet::from_bits(u64::from(leaf.edx) << 32 | u64::from(leaf.eax));
+    let supported = ComponentSet::from_halves(leaf.eax, leaf.edx);
     Some((kvm, vcpu, supported))
 }
 

@@ -106,8 +106,8 @@ impl Geometry {
         let [user_low, _, reported_standard_bytes, user_high] = leaf(0);
         let [features, _, supervisor_low, supervisor_high] = leaf(1);
         let mut geometry = Self {
-            user: set_of(user_low, user_high),
-            supervisor: set_of(supervisor_low, supervisor_high),
+            user: ComponentSet::from_halves(user_low, user_high),
+            supervisor: ComponentSet::from_halves(supervisor_low, supervisor_high),
             reported_standard_bytes,
             has_xsavec: features & 1 << 1 != 0,
             has_xsaves: features & 1 << 3 != 0,
@@ -224,11 +224,11 @@ impl Geometry {
     #[must_use]
     pub fn usable(&self, offsets: Offsets) -> Self {
         let (mut geometry, _) = self.completed(offsets);
-        geometry.user = geometry.user.intersection(ComponentSet::ALL);
-        geometry.supervisor = geometry.supervisor.intersection(ComponentSet::ALL.minus(ComponentSet::LEGACY));
+        geometry.user &= ComponentSet::ALL;
+        geometry.supervisor &= ComponentSet::ALL - ComponentSet::LEGACY;
         let mut unusable = ComponentSet::EMPTY;
         for defect in geometry.defects() {
-            unusable = unusable.union(defect.unusable());
+            unusable |= defect.unusable();
         }
         let mut geometry = geometry.restricted(ComponentSet::ALL.minus(unusable));
         for component in geometry.supervisor {
@@ -247,8 +247,8 @@ impl Geometry {
     #[must_use]
     pub fn restricted(&self, set: ComponentSet) -> Self {
         let mut geometry = self.clone();
-        geometry.user = self.user.intersection(set);
-        geometry.supervisor = self.supervisor.intersection(set);
+        geometry.user &= set;
+        geometry.supervisor &= set;
         for component in self.extended().minus(set) {
             geometry.set_row(component, Row::ABSENT);
         }
@@ -313,8 +313,4 @@ impl fmt::Debug for Geometry {
             .field("rows", &Rows(self))
             .finish()
     }
-}
-
-const fn set_of(low: u32, high: u32) -> ComponentSet {
-    ComponentSet::from_bits((high as u64) << 32 | low as u64)
 }

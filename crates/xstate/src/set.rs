@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::num::NonZeroU64;
-use core::ops::{BitAnd, BitOr, BitOrAssign, Sub};
+use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Sub, SubAssign};
 
 use crate::Component;
 
@@ -39,6 +39,30 @@ impl ComponentSet {
     #[inline]
     pub const fn bits(self) -> u64 {
         self.0
+    }
+
+    /// Takes a mask that comes in two halves, as CPUID, XSETBV and the XSAVE instructions have it in EDX:EAX.
+    ///
+    /// ```
+    /// use selfsame_xstate::{Component, ComponentSet};
+    ///
+    /// // Subleaf 0 of CPUID leaf 0xD: EAX and EDX.
+    /// let user = ComponentSet::from_halves(0x7, 0x4000_0000);
+    /// assert!(user.contains(Component::LWP));
+    /// assert_eq!(user.halves(), (0x7, 0x4000_0000));
+    /// ```
+    #[must_use]
+    #[inline]
+    pub const fn from_halves(low: u32, high: u32) -> Self {
+        Self((high as u64) << 32 | low as u64)
+    }
+
+    /// Returns the low and the high half of the mask: EAX and EDX.
+    #[must_use]
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
+    pub const fn halves(self) -> (u32, u32) {
+        (self.0 as u32, (self.0 >> 32) as u32)
     }
 
     /// Tells whether no bit is set.
@@ -167,12 +191,24 @@ impl BitAnd for ComponentSet {
     }
 }
 
+impl BitAndAssign for ComponentSet {
+    fn bitand_assign(&mut self, other: Self) {
+        *self = self.intersection(other);
+    }
+}
+
 impl Sub for ComponentSet {
     type Output = Self;
 
     #[inline]
     fn sub(self, other: Self) -> Self {
         self.minus(other)
+    }
+}
+
+impl SubAssign for ComponentSet {
+    fn sub_assign(&mut self, other: Self) {
+        *self = self.minus(other);
     }
 }
 
@@ -274,5 +310,20 @@ mod tests {
         assert_eq!(a.with(Component::PKRU).without(Component::PKRU), a);
         assert_eq!(a.last(), Some(Component::HI16_ZMM));
         assert_eq!(b.iter().collect::<ComponentSet>(), b);
+        let mut set = a;
+        set |= b;
+        set -= ComponentSet::LEGACY;
+        set &= b;
+        assert_eq!(set.bits(), 0x204);
+    }
+
+    #[test]
+    fn halves_are_those_of_the_mask() {
+        for bits in [0, 0x207, 0x8000_0000, 1 << 32, 0x4000_0000_8000_0001, u64::MAX] {
+            let set = ComponentSet::from_bits(bits);
+            let (low, high) = set.halves();
+            assert_eq!((u64::from(high) << 32) + u64::from(low), bits);
+            assert_eq!(ComponentSet::from_halves(low, high), set);
+        }
     }
 }

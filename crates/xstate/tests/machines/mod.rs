@@ -3,7 +3,7 @@
 //! Places are those of `COMPONENTS`' sources; a table of their own here keeps the tests independent of that table.
 #![allow(dead_code, reason = "each test file uses some of the machines")]
 
-use selfsame_xstate::{Component, Geometry};
+use selfsame_xstate::{Component, ComponentSet, Geometry};
 
 /// A row: component number, size, offset, ECX.
 pub(crate) type Place = (u32, u32, u32, u32);
@@ -13,8 +13,7 @@ const AVX: Place = (2, 256, 0x240, 0);
 
 /// Splits a mask as the leaf does: the low word first.
 pub(crate) fn words(mask: u64) -> [u32; 2] {
-    let [a, b, c, d, e, f, g, h] = mask.to_le_bytes();
-    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+    ComponentSet::from_bits(mask).halves().into()
 }
 
 /// Makes a geometry of rows whose ECX bit 0 says which register they belong to, x87 and SSE included.
