@@ -20,8 +20,8 @@ pub(crate) enum Lack {
 
 /// The features of `set` that cannot stay in it for want of something, each with the first thing that it wants.
 ///
-/// `states` are the components that there is room for; only supervisor components among [`GIVEN_SUPERVISOR`] are asked
-/// for, because no hypervisor gives guests the others through XSS.
+/// `states` are the components that there is room for; of supervisor components only [`ComponentSet::GUEST_SUPERVISOR`] are
+/// asked for, because no hypervisor gives guests the others through XSS.
 pub(crate) fn lacks<'a>(
     set: &'a Featureset,
     states: ComponentSet,
@@ -54,16 +54,9 @@ pub(crate) fn close(set: &mut Featureset, states: ComponentSet) {
     }
 }
 
-/// Supervisor components that hypervisors switch for guests through IA32_XSS: shadow stacks. PT, LBR, PASID and UINTR
-/// state is switched by other means or not at all (Linux `KVM_SUPPORTED_XSS`).
-pub(crate) const GIVEN_SUPERVISOR: ComponentSet = ComponentSet::from_bits(1 << 11 | 1 << 12);
-
-/// Components that live in XCR0 by the manuals.
-const USER: ComponentSet = ComponentSet::from_bits(0x4000_0000_000e_02ff);
-
 /// The state that a feature cannot do without.
 pub(crate) const fn asked_states(row: &Feature) -> ComponentSet {
-    row.components.intersection(USER.union(GIVEN_SUPERVISOR))
+    row.components.intersection(ComponentSet::USER.union(ComponentSet::GUEST_SUPERVISOR))
 }
 
 /// Bits that follow from others want nothing themselves.

@@ -415,6 +415,9 @@ mod tests {
             assert_eq!(row.class.is_supervisor(), row.intel.is_none() && row.amd.is_none(), "{}", row.name);
         }
         assert_eq!(SUPERVISOR_BITS, 0x1_FD00);
+        let all: ComponentSet = COMPONENTS.iter().map(|row| row.component).collect();
+        assert_eq!(ComponentSet::USER, all - ComponentSet::from_bits(SUPERVISOR_BITS));
+        assert!(ComponentSet::GUEST_SUPERVISOR.is_subset_of(ComponentSet::from_bits(SUPERVISOR_BITS)));
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl<'g> Configurations<'g> {
         let method = SaveMethod::of(geometry);
         let user = match method {
             SaveMethod::Fxsave => ComponentSet::LEGACY,
-            SaveMethod::Xsave | SaveMethod::Xsaves => geometry.user() & user_classes(),
+            SaveMethod::Xsave | SaveMethod::Xsaves => geometry.user() & ComponentSet::USER,
         };
         let missing = ComponentSet::LEGACY - user;
         if !missing.is_empty() {
@@ -220,10 +220,6 @@ impl<'g> Configurations<'g> {
     pub fn permitted_xss(&self, states: ComponentSet) -> ComponentSet {
         self.host_xss().components() & states
     }
-}
-
-const fn user_classes() -> ComponentSet {
-    Class::User.components().union(Class::UserDynamic.components())
 }
 
 const fn kept_supervisor_classes() -> ComponentSet {

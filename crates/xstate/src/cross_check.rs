@@ -133,8 +133,7 @@ pub fn cross_check(
         computed_bytes: cpu.standard_size(cpu.user() & ComponentSet::ALL)?,
         reported_bytes: cpu.reported_standard_size(),
     });
-    let named: ComponentSet = TABLE.iter().map(|row| row.component).collect();
-    let user = cpu.user() & enabled & named;
+    let user = cpu.user() & enabled & ComponentSet::USER;
     let supervisor = cpu.supervisor() & enabled & ComponentSet::from_bits(SUPERVISOR_BITS);
     if cpu.user().is_empty() {
         return Ok(check);

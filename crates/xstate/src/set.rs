@@ -4,7 +4,7 @@ use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::{BitAnd, BitAndAssign, BitOr, BitOrAssign, Sub, SubAssign};
 
-use crate::Component;
+use crate::{Class, Component};
 
 /// A set of state components, one bit each as in XCR0 and IA32_XSS (SDM vol. 1, 13.3).
 ///
@@ -26,6 +26,12 @@ impl ComponentSet {
     pub const AMX: Self = Self(0b11 << 17);
     /// The two MPX components, enabled together or not at all (SDM vol. 1, 13.3).
     pub const MPX: Self = Self(0b11 << 3);
+
+    /// What the manuals put into XCR0: all of [`COMPONENTS`](crate::COMPONENTS) that are user or user-dynamic.
+    pub const USER: Self = Class::User.components().union(Class::UserDynamic.components());
+    /// The supervisor components that hypervisors switch for guests through IA32_XSS: shadow stacks. PT, LBR, PASID and UINTR
+    /// state is switched by other means or not at all (Linux `KVM_SUPPORTED_XSS`).
+    pub const GUEST_SUPERVISOR: Self = Self::EMPTY.with(Component::CET_U).with(Component::CET_S);
 
     /// Takes any mask as a set.
     #[must_use]
