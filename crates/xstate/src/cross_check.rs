@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::component::{SUPERVISOR_BITS, TABLE};
-use crate::{Component, ComponentSet, Geometry, LayoutError, Xcr0, Xss};
+use crate::{ComponentSet, Geometry, LayoutError, Xcr0, Xss};
 
 /// What a CPU says of its current state: CPUID leaf 0xD while XCR0 and IA32_XSS have some values.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -142,7 +142,7 @@ pub fn cross_check(
     check.compare_at(cpu, xcr0, Xss::RESET, &mut reported)?;
     for component in user {
         // What XSETBV refuses next to the rest, APX next to MPX, stays out.
-        let Ok(wider) = Xcr0::new((xcr0.components() | group_of(component)).bits(), user) else { continue };
+        let Ok(wider) = Xcr0::new(xcr0.components().with(component).with_partners().bits(), user) else { continue };
         if wider != xcr0 {
             xcr0 = wider;
             check.compare_at(cpu, xcr0, Xss::RESET, &mut reported)?;
@@ -191,10 +191,4 @@ impl CrossCheck {
             *free = Some(disagreement);
         }
     }
-}
-
-/// The components that XSETBV enables together with this one.
-fn group_of(component: Component) -> ComponentSet {
-    let groups = [ComponentSet::MPX, ComponentSet::AVX512, ComponentSet::AMX];
-    groups.into_iter().find(|group| group.contains(component)).unwrap_or(component.into())
 }

@@ -126,6 +126,34 @@ impl ComponentSet {
         Self(self.0 & !(1 << component.index()))
     }
 
+    /// Returns the least set with all of this that can be enabled in XCR0: with x87, with SSE below AVX and AVX below AVX-512,
+    /// and with the whole of AVX-512, AMX or MPX where some of it is there (SDM vol. 1, 13.3). APX next to MPX stays, and so do
+    /// supervisor components.
+    ///
+    /// ```
+    /// use selfsame_xstate::{Component, ComponentSet};
+    ///
+    /// let opmask = ComponentSet::from(Component::OPMASK);
+    /// assert_eq!(opmask.with_partners(), ComponentSet::from_bits(0xE7));
+    /// ```
+    #[must_use]
+    pub const fn with_partners(self) -> Self {
+        let mut set = self.with(Component::X87);
+        let mut rest: &[(Self, Self)] = &[
+            (Self::AVX512, Self::AVX512.with(Component::AVX)),
+            (Self::EMPTY.with(Component::AVX), Self::EMPTY.with(Component::SSE)),
+            (Self::AMX, Self::AMX),
+            (Self::MPX, Self::MPX),
+        ];
+        while let [(group, partners), tail @ ..] = rest {
+            if !set.intersection(*group).is_empty() {
+                set = set.union(*partners);
+            }
+            rest = tail;
+        }
+        set
+    }
+
     /// Adds `component`.
     pub const fn insert(&mut self, component: Component) {
         *self = self.with(component);

@@ -30,6 +30,19 @@ fn refusals_that_do_not_depend_on_the_cpu_are_those_of_from_xcr0() {
 }
 
 #[test]
+fn a_set_with_its_partners_is_the_least_that_xcr0_takes() {
+    let values = || (0..1 << 20).filter(|value| ComponentSet::from_bits(*value).is_subset_of(ComponentSet::USER));
+    let legal: Vec<_> = values().filter_map(|value| ComponentSet::from_xcr0(value).ok()).collect();
+    for set in values().map(ComponentSet::from_bits) {
+        let whole = set.with_partners();
+        let larger: Vec<_> = legal.iter().filter(|legal| set.is_subset_of(**legal)).collect();
+        assert!(larger.iter().all(|larger| whole.is_subset_of(**larger)), "{set}: {whole}");
+        // What no XCR0 has is APX next to MPX.
+        assert_eq!(larger.is_empty(), ComponentSet::from_xcr0(whole.bits()).is_err(), "{set}: {whole}");
+    }
+}
+
+#[test]
 fn before_cpuid_is_set_only_x87_is_legal() {
     for value in 0..1 << 20 {
         assert_eq!(is_legal(value, 0), value == 1, "{value:#x}");

@@ -73,27 +73,17 @@ impl Saved<'_> {
         if let Some(rows) = &self.layout {
             return Some(Origin { geometry: of_rows(rows), evidence: Evidence::LayoutNote });
         }
-        let room = state.accumulated_xcr0.or_else(|| state.host_mask()).unwrap_or_else(|| user_of(header.present()));
-        standard(state.image, with_partners(room), header.present())
+        let room = state
+            .accumulated_xcr0
+            .or_else(|| state.host_mask())
+            .unwrap_or_else(|| header.present() & ComponentSet::USER);
+        standard(state.image, (room | ComponentSet::LEGACY).with_partners(), header.present())
     }
-}
-
-/// What the manuals put into XCR0.
-fn user_of(set: ComponentSet) -> ComponentSet {
-    set.iter().filter(|component| component.class().is_some_and(|class| !class.is_supervisor())).collect()
-}
-
-/// A set with what every CPU has that has some of it: the rest of AVX-512, AMX and MPX.
-fn with_partners(set: ComponentSet) -> ComponentSet {
-    let groups = [ComponentSet::AVX512, ComponentSet::AMX, ComponentSet::MPX];
-    let begun = groups.into_iter().filter(|group| !(set & *group).is_empty());
-    let whole = begun.fold(set | ComponentSet::LEGACY, |set, group| set | group);
-    if (set & ComponentSet::AVX512).is_empty() { whole } else { whole.with(Component::AVX) }
 }
 
 /// The known places of a set on a vendor's CPUs, if they have all of it.
 fn known(set: ComponentSet, offsets: Offsets) -> Option<Geometry> {
-    let user = user_of(set);
+    let user = set & ComponentSet::USER;
     let supervisor = set - user;
     let geometry = Geometry::read(|subleaf| match subleaf {
         0 => halves(user),
@@ -117,7 +107,7 @@ fn halves(set: ComponentSet) -> [u32; 4] {
 fn compacted(places: ComponentSet) -> Option<Origin> {
     let sized: ComponentSet =
         places.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect();
-    let sized = with_partners(sized);
+    let sized = (sized | ComponentSet::LEGACY).with_partners();
     let geometry = known(sized, Offsets::Intel).or_else(|| known(sized, Offsets::Amd))?;
     Some(Origin { geometry, evidence: Evidence::Compacted })
 }
