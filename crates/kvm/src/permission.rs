@@ -3,10 +3,7 @@
 
 use std::io;
 
-use selfsame_xstate::Component;
-
-/// `ARCH_REQ_XCOMP_GUEST_PERM` of Linux's `asm/prctl.h`.
-const REQUEST_GUEST_PERMISSION: libc::c_long = 0x1025;
+use selfsame_xstate::{Component, Holder};
 
 /// Asks the kernel to let the guests of this process use a component.
 ///
@@ -28,9 +25,9 @@ const REQUEST_GUEST_PERMISSION: libc::c_long = 0x1025;
 /// }
 /// ```
 pub fn request_permission(component: Component) -> io::Result<()> {
-    let index = libc::c_long::from(component.index());
+    let (code, index) = (libc::c_long::from(Holder::Guests.request_code()), libc::c_long::from(component.index()));
     // SAFETY: this operation takes two integers and touches no memory of the process.
-    let result = unsafe { libc::syscall(libc::SYS_arch_prctl, REQUEST_GUEST_PERMISSION, index) };
+    let result = unsafe { libc::syscall(libc::SYS_arch_prctl, code, index) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
