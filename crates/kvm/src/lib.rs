@@ -8,7 +8,7 @@
 //!
 //! if let Ok(kvm) = Kvm::new() {
 //!     let offered = selfsame_kvm::offered(&kvm)?;
-//!     println!("{} rows, {} msrs, nested: {}", offered.rows.len(), offered.msrs.len(), offered.has_nested());
+//!     println!("{} rows, {} msrs", offered.rows.len(), offered.msrs.len());
 //! }
 //! # Ok::<(), selfsame_kvm::OfferedError>(())
 //! ```
