@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use kvm_bindings::{KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_MAX_MSR_ENTRIES, Msrs, kvm_msr_entry};
+use kvm_bindings::{
+    KVM_CPUID_FLAG_SIGNIFCANT_INDEX, KVM_MAX_CPUID_ENTRIES, KVM_MAX_MSR_ENTRIES, Msrs, kvm_cpuid_entry2, kvm_msr_entry,
+};
 use kvm_ioctls::{Cap, Kvm};
-use selfsame_cpuid::Regs;
+use selfsame_cpuid::{Leaves, Regs};
 
 /// What KVM can give to guests on this host: the answers of its system ioctls, unchanged.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -21,6 +23,29 @@ impl Offered {
     pub fn get(&self, leaf: u32, subleaf: u32) -> Option<Regs> {
         let is_asked = |row: &&(u32, Option<u32>, Regs)| row.0 == leaf && row.1.is_none_or(|own| own == subleaf);
         self.rows.iter().find(is_asked).map(|row| row.2)
+    }
+
+    /// What is offered, as far as policies hold it: leaves and MSRs that the model lacks are left out, and MSRs that KVM cannot
+    /// read are zero.
+    ///
+    /// ```
+    /// use selfsame_cpuid::{Host, Kind, Trims};
+    /// # use selfsame_kvm::kvm_ioctls::Kvm;
+    /// # let Ok(kvm) = Kvm::new() else { return };
+    /// let offered = selfsame_kvm::offered(&kvm).unwrap();
+    /// let host = Host::from_offered(&offered.leaves(), Kind::Kvm, &Trims::NONE);
+    /// assert!(host.default().features().iter().count() > 0);
+    /// ```
+    pub fn leaves(&self) -> Leaves {
+        let mut leaves = Leaves::new();
+        for &(leaf, subleaf, regs) in &self.rows {
+            let _ = leaves.set(leaf, subleaf.unwrap_or(0), regs);
+        }
+        for (&index, value) in &self.msrs {
+            let _ = leaves.set_msr(index, value.unwrap_or_default());
+        }
+        leaves.fill_true_controls();
+        leaves
     }
 }
 
@@ -104,19 +129,18 @@ fn rows(kvm: &Kvm) -> Result<Vec<(u32, Option<u32>, Regs)>, OfferedError> {
     let cpuid = kvm
         .get_supported_cpuid(KVM_MAX_CPUID_ENTRIES)
         .map_err(refused(Ioctl::SupportedCpuid, KVM_MAX_CPUID_ENTRIES))?;
-    let mut rows: Vec<_> = cpuid
-        .as_slice()
-        .iter()
-        .map(|entry| {
-            let is_indexed = entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0;
-            let regs = Regs::new(entry.eax, entry.ebx, entry.ecx, entry.edx);
-            (entry.function, is_indexed.then_some(entry.index), regs)
-        })
-        .collect();
+    let mut rows: Vec<_> = cpuid.as_slice().iter().map(row).collect();
     // Kernels before 5.8 give leaf 2 once for each of its stateful reads; the sort is stable and the first is kept.
     rows.sort_by_key(|&(leaf, subleaf, _)| (leaf, subleaf));
     rows.dedup_by_key(|&mut (leaf, subleaf, _)| (leaf, subleaf));
     Ok(rows)
+}
+
+/// The leaf of an entry, its subleaf where ECX selects one, and its registers.
+pub(crate) fn row(entry: &kvm_cpuid_entry2) -> (u32, Option<u32>, Regs) {
+    let is_indexed = entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX != 0;
+    let regs = Regs::new(entry.eax, entry.ebx, entry.ecx, entry.edx);
+    (entry.function, is_indexed.then_some(entry.index), regs)
 }
 
 fn msrs(kvm: &Kvm) -> Result<BTreeMap<u32, Option<u64>>, OfferedError> {
