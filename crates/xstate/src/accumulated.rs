@@ -1,6 +1,6 @@
 //! What a vCPU has ever had in XCR0.
 
-use crate::{Component, ComponentSet, Xcr0, Xcr0Refusal};
+use crate::{ComponentSet, Xcr0, Xcr0Refusal};
 
 /// Every component that a vCPU's XCR0 ever had: what must be saved when the vCPU leaves a CPU.
 ///
@@ -39,12 +39,6 @@ impl AccumulatedXcr0 {
     #[must_use]
     pub const fn with(self, xcr0: Xcr0) -> Self {
         Self(self.0.union(xcr0.components()))
-    }
-
-    /// Adds PKRU, for a guest that sets CR4.PKE: RDPKRU and WRPKRU then work whatever XCR0 says (XSA-220).
-    #[must_use]
-    pub const fn with_pkru(self) -> Self {
-        Self(self.0.with(Component::PKRU))
     }
 
     /// Returns the components.

@@ -177,12 +177,6 @@ fn what_another_hypervisor_accumulated_obeys_the_rules_of_xcr0() {
 }
 
 #[test]
-fn cr4_pke_makes_pkru_live_without_xcr0() {
-    // XSA-220: RDPKRU is not gated by XCR0.
-    assert_eq!(AccumulatedXcr0::START.with_pkru().components(), set(0x203));
-}
-
-#[test]
 fn xss_is_0_after_reset_and_0_is_taken_wherever_there_is_one() {
     assert_eq!(Xss::RESET.bits(), 0);
     for permitted in [0, 0x800, 0x1800, u64::MAX] {
