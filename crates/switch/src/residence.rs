@@ -1,5 +1,6 @@
 //! On which CPU a vCPU's state may be, apart from its memory.
 
+use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use crate::CpuId;
@@ -59,8 +60,8 @@ impl Residence {
 
     /// Returns where assembly stores 0xFFFF_FFFF to end the claim, right behind the step that saves the vCPU.
     #[must_use]
-    pub const fn as_ptr(&self) -> *mut u32 {
-        self.0.as_ptr()
+    pub fn as_ptr(&self) -> NonNull<u32> {
+        NonNull::from(&self.0).cast()
     }
 
     /// Ends the claim. Called when the step that saves the vCPU has run, by who ran it.

@@ -108,7 +108,7 @@ impl<T: DescriptorTables> Cpu for Ring0<T> {
     /// For kernels whose own code uses no extended state; others leave the step to their entry stub.
     fn xstate_step(&mut self, planned: &XstateStep) {
         let orders = Orders::of_step(planned);
-        // SAFETY: 1, 2 and 4 of `new`. What is compiled here counts every register as overwritten.
+        // SAFETY: 1, 2 and 4 of `new`; no residence ends here. What is compiled here counts every register as overwritten.
         unsafe { asm!("call {}", sym step, in("rdi") &raw const orders, clobber_abi("sysv64")) };
     }
 

@@ -7,7 +7,7 @@
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
-use core::ptr;
+use core::ptr::NonNull;
 
 use selfsame_switch::{Entry, Residence, XstateStep};
 use selfsame_xstate::SaveMethod;
@@ -36,8 +36,8 @@ pub struct Orders {
     pl0_ssp: u64,
     xfd_err: u64,
     xfd: u64,
-    /// The residence that ends; null for none.
-    released: *mut u32,
+    /// The residence that ends; `None` is zero, as the assembly has it.
+    released: Option<NonNull<u32>>,
 }
 
 const XSS_SAVE: u64 = 1 << 0;
@@ -70,14 +70,15 @@ impl Orders {
         pl0_ssp: 0,
         xfd_err: 0,
         xfd: 0,
-        released: ptr::null_mut(),
+        released: None,
     };
 
     /// Writes down what `entry` says. `released` is the residence of the vCPU that [`Entry::releases`] names; whoever looks
-    /// at the vCPU after it has ended finds its state in memory.
+    /// at the vCPU after it has ended finds its state in memory. The orders do not borrow it: that it is still there when they
+    /// are carried out is part of what the caller of [`step`] owes.
     #[must_use]
     pub fn new(entry: &Entry, released: Option<&Residence>) -> Self {
-        let mut orders = Self { released: released.map_or(ptr::null_mut(), Residence::as_ptr), ..Self::NONE };
+        let mut orders = Self { released: released.map(Residence::as_ptr), ..Self::NONE };
         if let Some(step) = entry.step() {
             orders.take_step(step);
         }
@@ -90,10 +91,11 @@ impl Orders {
         orders
     }
 
-    /// The same, with where the residence lies that ends ([`Residence::as_ptr`]); null or `None` for none.
+    /// The same, with where the residence lies that ends: what [`Residence::as_ptr`] returned, for a caller that could not
+    /// keep the vCPU borrowed until now.
     #[must_use]
-    pub fn releasing(self, released: Option<*mut u32>) -> Self {
-        Self { released: released.unwrap_or(ptr::null_mut()), ..self }
+    pub const fn releasing(self, released: Option<NonNull<u32>>) -> Self {
+        Self { released, ..self }
     }
 
     /// The move of extended state alone.
@@ -106,7 +108,7 @@ impl Orders {
     /// Tells whether there is nothing to do.
     #[must_use]
     pub const fn are_empty(&self) -> bool {
-        self.what == 0 && self.released.is_null()
+        self.what == 0 && self.released.is_none()
     }
 
     fn take_step(&mut self, step: &XstateStep) {
@@ -150,6 +152,10 @@ impl Orders {
 ///    [`Platform`](selfsame_switch::Platform) that it was made with.
 /// 3. The areas are where the vCPUs say, as large as their components need; images that software laid out make no fault.
 /// 4. The registers hold what the vCPU left there that is saved; nothing that runs afterwards needs what they held.
+/// 5. The residence that the orders end, if any, is the word of a [`Residence`], which lives and stays where it is until the
+///    step has run: `orders` are copied at will and borrow nothing.
+///
+/// 1 to 4 are about what the orders move and write: those that only end a residence need no more than 5.
 #[unsafe(naked)]
 pub unsafe extern "sysv64" fn step(orders: &Orders) {
     naked_asm!(
@@ -281,4 +287,27 @@ pub unsafe extern "sysv64" fn step(orders: &Orders) {
         xfd_err_number = const 0x1c5,
         xfd_number = const 0x1c4,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selfsame_switch::CpuId;
+
+    #[test]
+    fn a_step_ends_the_residence_that_it_is_given() {
+        let (mut ends, mut stays) = (Residence::in_memory(), Residence::in_memory());
+        for residence in [&mut ends, &mut stays] {
+            residence.claim(CpuId::new(3)).unwrap();
+        }
+        let orders = Orders::new(&Entry::default(), None);
+        // SAFETY: nothing is moved or written, and no residence ends.
+        unsafe { step(&orders) };
+        assert_eq!(ends.cpu(), Some(CpuId::new(3)));
+        let orders = orders.releasing(Some(ends.as_ptr()));
+        assert!(!orders.are_empty());
+        // SAFETY: nothing is moved or written but the residence, which outlives the step.
+        unsafe { step(&orders) };
+        assert_eq!((ends.cpu(), stays.cpu()), (None, Some(CpuId::new(3))));
+    }
 }

@@ -47,8 +47,8 @@ macro_rules! entry_stub {
         ///
         /// # Safety
         ///
-        /// Every pointer of the context is valid, its orders are of this CPU's switcher and not done yet, and the control
-        /// block keeps the guest away from what is not its own.
+        /// Every pointer of the context is valid, that of its orders to a residence too; the orders are of this CPU's switcher
+        /// and not done yet; and the control block keeps the guest away from what is not its own.
         #[unsafe(naked)]
         pub(crate) unsafe extern "sysv64" fn $name(context: &mut Context) -> u64 {
             naked_asm!(

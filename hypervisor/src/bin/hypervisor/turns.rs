@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 use core::arch::x86_64::_rdtsc;
-use core::ptr;
+use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use selfsame_hypervisor::apic::{end_interrupt, interrupt, start_timer};
@@ -214,6 +214,7 @@ impl Runner {
                     if let Some(from) = from {
                         _ = self.switcher.switch(&mut self.cpu, Some(&mut from.vcpu), &mut guest.vcpu)?;
                         from.control.unload_from(&mut self.control);
+                        // It outlives the lock: no guest is ever taken out of its place.
                         released = Some(from.vcpu.residence.as_ptr());
                     }
                 }
@@ -248,7 +249,7 @@ impl Runner {
         guest: &mut Guest,
         mut case: Case,
         begin: u64,
-        mut released: Option<*mut u32>,
+        mut released: Option<NonNull<u32>>,
     ) -> Result<(), SwitchError> {
         loop {
             let entry = self.switcher.enter(&guest.vcpu)?;
@@ -300,7 +301,8 @@ impl Runner {
         self.context.orders = Orders::new(entry, Some(&guest.vcpu.residence));
         self.context.sse = &raw mut self.sse;
         guest.control.unload_from(&mut self.control);
-        // SAFETY: the orders are of this CPU's switcher, and the SSE registers those of the state's owner.
+        // SAFETY: the orders are of this CPU's switcher, the SSE registers those of the state's owner, and the residence is of
+        // a guest that is locked here.
         unsafe { do_orders(&self.context) };
         self.report.tally.add(Case::Flush, &mut self.cpu.log);
         self.report.tally.add_ticks(Case::Flush, ticks() - begin);
