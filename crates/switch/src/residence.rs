@@ -40,14 +40,15 @@ impl Residence {
 
     /// Takes the vCPU for a CPU, which may have it already.
     ///
-    /// Whoever claims has the vCPU for itself, so that nobody else claims it meanwhile: what the holder stores to end its claim
-    /// is the only other write, and no locked instruction is needed.
+    /// The caller sees to it that nobody else claims the vCPU meanwhile. The only other write is then what the holder stores to
+    /// end its claim, which may come at any time, so that the word is shared; where there is no holder there is none, and no
+    /// locked instruction is needed.
     ///
     /// # Errors
     ///
     /// Names the CPU that has it.
     #[inline]
-    pub fn claim(&mut self, cpu: CpuId) -> Result<(), StillResident> {
+    pub fn claim(&self, cpu: CpuId) -> Result<(), StillResident> {
         match self.cpu() {
             None => {
                 self.0.store(u32::from(cpu.number()), Ordering::Relaxed);
@@ -68,5 +69,25 @@ impl Residence {
     #[inline]
     pub fn release(&self) {
         self.0.store(Self::NOWHERE, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread;
+
+    #[test]
+    fn a_claim_shares_the_word_with_the_holder_that_ends_its_own() {
+        let (holder, claimer) = (CpuId::new(0), CpuId::new(1));
+        let residence = Residence::in_memory();
+        assert_eq!(residence.claim(holder), Ok(()));
+        thread::scope(|scope| {
+            scope.spawn(|| residence.release());
+            while residence.claim(claimer) == Err(StillResident { cpu: holder }) {
+                thread::yield_now();
+            }
+        });
+        assert_eq!(residence.cpu(), Some(claimer));
     }
 }

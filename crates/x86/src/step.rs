@@ -296,8 +296,8 @@ mod tests {
 
     #[test]
     fn a_step_ends_the_residence_that_it_is_given() {
-        let (mut ends, mut stays) = (Residence::in_memory(), Residence::in_memory());
-        for residence in [&mut ends, &mut stays] {
+        let (ends, stays) = (Residence::in_memory(), Residence::in_memory());
+        for residence in [&ends, &stays] {
             residence.claim(CpuId::new(3)).unwrap();
         }
         let orders = Orders::new(&Entry::default(), None);
