@@ -1,6 +1,7 @@
 //! The registers that a switch takes from one vCPU to the next, one row each.
 
 use selfsame_cpuid::{Leaves, feature};
+use selfsame_xstate::LinearAddresses;
 
 /// What a CPU runs, as far as the contents of its registers go: a column of [`REGISTERS`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -92,8 +93,21 @@ impl RegisterRow {
 
     /// Tells whether the register takes a value that a guest writes: of an address that it is canonical, of the others that
     /// no reserved bit is set. (The bits of SPEC_CTRL follow features; those beyond what every CPU with it has are refused.)
+    ///
+    /// `addresses` are those of the guest's policy. CR4.LA57 has no part in it: WRMSR goes by what the CPU has, whatever
+    /// paging is on (Linux, `is_noncanonical_msr_address` in `arch/x86/kvm/x86.h`).
+    ///
+    /// ```
+    /// use selfsame_switch::Register;
+    /// use selfsame_xstate::LinearAddresses;
+    ///
+    /// let lstar = Register::Lstar.row();
+    /// let entry = 0xff10_0000_8100_0000;
+    /// assert!(lstar.is_legal(entry, LinearAddresses::Bits57));
+    /// assert!(!lstar.is_legal(entry, LinearAddresses::Bits48));
+    /// ```
     #[must_use]
-    pub const fn is_legal(&self, value: u64) -> bool {
+    pub const fn is_legal(&self, value: u64, addresses: LinearAddresses) -> bool {
         const IBRS_STIBP_SSBD: u64 = 0b111;
         match self.register {
             Register::TscAux | Register::Sfmask | Register::Pkrs => value >> 32 == 0,
@@ -105,7 +119,7 @@ impl RegisterRow {
             | Register::Lstar
             | Register::Cstar
             | Register::SysenterEsp
-            | Register::SysenterEip => is_canonical(value),
+            | Register::SysenterEip => addresses.has_canonical(value),
         }
     }
 
@@ -114,12 +128,6 @@ impl RegisterRow {
     pub fn is_on(&self, raw: &Leaves) -> bool {
         self.features.is_empty() || self.features.iter().any(|name| has_feature(raw, name))
     }
-}
-
-/// Tells whether a linear address of 48 bits is in its canonical form (SDM vol. 1, 3.3.7.1).
-const fn is_canonical(address: u64) -> bool {
-    let upper = address >> 47;
-    upper == 0 || upper == (1 << 17) - 1
 }
 
 /// Tells whether `raw` has the feature with this canonical name.

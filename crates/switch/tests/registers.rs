@@ -7,6 +7,7 @@ use selfsame_switch::{
     BreakpointError, Content, CpuId, Cr4, DR7_RESET, DebugRegister, DebugState, DrMask, Kind, Msr, Occupancy,
     Operation, Platform, REGISTERS, Register, Segment, SegmentFault, Selector, StillResident, SwitchError,
 };
+use selfsame_xstate::LinearAddresses;
 use stage::{Stage, barcelona, count, milan, own, position, sandy_bridge, sapphire_rapids, written, wrmsrs};
 
 fn is_rdmsr(operation: &Operation) -> bool {
@@ -19,6 +20,17 @@ fn cr4s(operations: &[Operation]) -> Vec<u64> {
         _ => None,
     };
     operations.iter().filter_map(of).collect()
+}
+
+#[test]
+fn an_address_is_legal_by_the_width_of_the_guests_addresses() {
+    use Register::{Cstar, FsBase, GsBase, KernelGsBase, Lstar, SysenterEip, SysenterEsp};
+    for register in [FsBase, GsBase, KernelGsBase, Lstar, Cstar, SysenterEsp, SysenterEip] {
+        let is_legal = |value, addresses| register.row().is_legal(value, addresses);
+        assert!(is_legal(0xFF10_0000_8100_0000, LinearAddresses::Bits57), "{register:?}");
+        assert!(!is_legal(0xFF10_0000_8100_0000, LinearAddresses::Bits48), "{register:?}");
+        assert!(!is_legal(1 << 56, LinearAddresses::Bits57), "{register:?}");
+    }
 }
 
 #[test]

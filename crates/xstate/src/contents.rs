@@ -17,7 +17,16 @@ pub enum LinearAddresses {
 
 impl LinearAddresses {
     /// Tells whether all bits above the address repeat its highest (SDM vol. 1, 3.3.7.1).
-    const fn has_canonical(self, address: u64) -> bool {
+    ///
+    /// ```
+    /// use selfsame_xstate::LinearAddresses;
+    ///
+    /// let kernel = 0xff00_0000_0000_0000;
+    /// assert!(LinearAddresses::Bits57.has_canonical(kernel));
+    /// assert!(!LinearAddresses::Bits48.has_canonical(kernel));
+    /// ```
+    #[must_use]
+    pub const fn has_canonical(self, address: u64) -> bool {
         let unused = match self {
             Self::Bits48 => 64 - 48,
             Self::Bits57 => 64 - 57,

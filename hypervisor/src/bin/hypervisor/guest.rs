@@ -10,7 +10,8 @@ use selfsame_switch::{
     VcpuId, VcpuName,
 };
 use selfsame_xstate::{
-    AccumulatedXcr0, Area, AreaError, AreaMemoryError, Class, ComponentSet, Exception, ResizeError, Xcr0Refusal, Xsetbv,
+    AccumulatedXcr0, Area, AreaError, AreaMemoryError, Class, ComponentSet, Exception, LinearAddresses, ResizeError,
+    Xcr0Refusal, Xsetbv,
 };
 use thiserror::Error;
 
@@ -61,18 +62,23 @@ pub(crate) struct Guest {
     line: Line,
 }
 
-/// What the guest may have in XCR0 and IA32_XSS; there is no IA32_XSS without XSAVES.
+/// What the guest may have in XCR0, in IA32_XSS, and in registers that hold addresses; there is no IA32_XSS without XSAVES.
 #[derive(Clone, Copy, Debug)]
 struct Permitted {
     xcr0: ComponentSet,
     xss: Option<ComponentSet>,
+    addresses: LinearAddresses,
 }
 
 impl Permitted {
     fn of(machine: &Machine, area: &Area<'_>, policy: &Policy) -> Self {
         let leaves = &policy.leaves;
         let xss = machine.configurations.permitted_xss(states(policy)) & leaves.xss();
-        Self { xcr0: area.permitted_xcr0() & leaves.xcr0(), xss: has(leaves, "xsaves").then_some(xss) }
+        Self {
+            xcr0: area.permitted_xcr0() & leaves.xcr0(),
+            xss: has(leaves, "xsaves").then_some(xss),
+            addresses: if has(leaves, "la57") { LinearAddresses::Bits57 } else { LinearAddresses::Bits48 },
+        }
     }
 }
 

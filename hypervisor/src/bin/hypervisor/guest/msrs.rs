@@ -92,7 +92,8 @@ impl Guest {
                     return Some(());
                 }
                 let register = self.switched_register(number)?;
-                register.row().is_legal(value).then(|| switcher.write_register(cpu, &mut self.vcpu, register, value))
+                let is_legal = register.row().is_legal(value, self.permitted.addresses);
+                is_legal.then(|| switcher.write_register(cpu, &mut self.vcpu, register, value))
             }
         }
     }
