@@ -26,12 +26,22 @@ impl DeviceNotAvailable {
     ///
     /// ```
     /// use selfsame_switch::{DeviceNotAvailable, GuestXfd};
-    /// use selfsame_xstate::{Component, ComponentSet};
+    /// use selfsame_xstate::{Component, Geometry, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
     ///
-    /// let tile_data = ComponentSet::from(Component::XTILEDATA);
-    /// let guest = GuestXfd { xfd: tile_data, xfd_err: tile_data, ..GuestXfd::new(false) };
+    /// let cpu = Geometry::read(|subleaf| match subleaf {
+    ///     0 => [0x6_0003, 0x240, 0x2B00, 0],
+    ///     17 => [64, 2752, 2, 0],
+    ///     18 => [8192, 2816, 6, 0],
+    ///     _ => [0; 4],
+    /// });
+    /// let mut guest = GuestXfd::new(false);
+    /// guest.write_xfd(wrmsr_xfd(1 << 18, XfdWrites::PassedThrough, &cpu)?);
+    /// guest.write_xfd_err(wrmsr_xfd_err(1 << 18, XfdWrites::PassedThrough, &cpu)?);
+    ///
+    /// let tile_data = Component::XTILEDATA.into();
     /// assert_eq!(DeviceNotAvailable::of(0x8000_0033, Some(&guest)), DeviceNotAvailable::Disabled(tile_data));
     /// assert_eq!(DeviceNotAvailable::of(0x8000_003b, Some(&guest)), DeviceNotAvailable::TaskSwitched);
+    /// # Ok::<(), selfsame_xstate::XfdFault>(())
     /// ```
     #[must_use]
     pub const fn of(guest_cr0: u64, xfd: Option<&GuestXfd>) -> Self {

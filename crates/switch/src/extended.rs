@@ -48,12 +48,22 @@ pub const fn xss_exiting_bitmap(host: Xss, guest: Xss) -> ComponentSet {
 }
 
 /// A guest's IA32_XFD and IA32_XFD_ERR.
+///
+/// An entry writes both, in ring 0, where a value that the CPU does not take is a #GP. So there are two ways in and no other: a
+/// judged write ([`wrmsr_xfd`](selfsame_xstate::wrmsr_xfd)), and what [`Switcher::exited`](crate::Switcher::exited) reads from
+/// the CPU, which took it from the guest or made it.
+///
+/// ```compile_fail,E0616
+/// use selfsame_switch::GuestXfd;
+/// use selfsame_xstate::Component;
+///
+/// let mut guest = GuestXfd::new(true);
+/// guest.xfd = Component::X87.into(); // No CPU's XFD covers x87.
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct GuestXfd {
-    /// IA32_XFD.
-    pub xfd: ComponentSet,
-    /// IA32_XFD_ERR.
-    pub xfd_err: ComponentSet,
+    pub(crate) xfd: ComponentSet,
+    pub(crate) xfd_err: ComponentSet,
     /// Whether writes of IA32_XFD exit. Those of IA32_XFD_ERR may or may not: hardware writes it as well.
     pub is_intercepted: bool,
 }
@@ -63,6 +73,28 @@ impl GuestXfd {
     #[must_use]
     pub const fn new(is_intercepted: bool) -> Self {
         Self { xfd: ComponentSet::EMPTY, xfd_err: ComponentSet::EMPTY, is_intercepted }
+    }
+
+    /// Returns IA32_XFD: the components whose use raises #NM.
+    #[must_use]
+    pub const fn xfd(&self) -> ComponentSet {
+        self.xfd
+    }
+
+    /// Returns IA32_XFD_ERR: the components whose use raised it.
+    #[must_use]
+    pub const fn xfd_err(&self) -> ComponentSet {
+        self.xfd_err
+    }
+
+    /// Takes the guest's intercepted WRMSR of IA32_XFD, or the value that a vCPU from elsewhere brings.
+    pub const fn write_xfd(&mut self, xfd: Xfd) {
+        self.xfd = xfd.components();
+    }
+
+    /// Takes the guest's intercepted WRMSR of IA32_XFD_ERR, or the value that a vCPU from elsewhere brings.
+    pub const fn write_xfd_err(&mut self, xfd_err: XfdErr) {
+        self.xfd_err = xfd_err.components();
     }
 }
 
@@ -201,15 +233,3 @@ impl Extended {
 
 const HVM_OWNED: ComponentSet = Occupant::Hvm.owned();
 const PV_OWNED: ComponentSet = Occupant::Pv.owned();
-
-impl GuestXfd {
-    /// Takes the guest's intercepted WRMSR of IA32_XFD.
-    pub const fn write_xfd(&mut self, xfd: Xfd) {
-        self.xfd = xfd.components();
-    }
-
-    /// Takes the guest's intercepted WRMSR of IA32_XFD_ERR.
-    pub const fn write_xfd_err(&mut self, xfd_err: XfdErr) {
-        self.xfd_err = xfd_err.components();
-    }
-}

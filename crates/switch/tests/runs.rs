@@ -4,7 +4,7 @@
 mod stage;
 
 use selfsame_switch::{DeviceNotAvailable, GuestXfd, Kind, Msr, Operation};
-use selfsame_xstate::{Component, ComponentSet, Geometry, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
+use selfsame_xstate::{Component, Geometry, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
 use stage::{Stage, count, milan, position, sapphire_rapids, set, wrmsrs, xsetbvs};
 
 const TILE_DATA: u64 = 1 << 18;
@@ -23,6 +23,14 @@ fn with_amx(stage: &mut Stage, is_intercepted: bool) -> usize {
     stage.give_xfd(vcpu, GuestXfd::new(is_intercepted));
     stage.xsetbv(vcpu, 0x6_0007);
     vcpu
+}
+
+/// The registers of a guest whose writes of XFD are intercepted.
+fn guest_xfd(xfd: u64, xfd_err: u64) -> GuestXfd {
+    let (mut guest, geometry) = (GuestXfd::new(true), xfd_of_18_and_19());
+    guest.write_xfd(wrmsr_xfd(xfd, XfdWrites::PassedThrough, &geometry).unwrap());
+    guest.write_xfd_err(wrmsr_xfd_err(xfd_err, XfdWrites::PassedThrough, &geometry).unwrap());
+    guest
 }
 
 #[test]
@@ -50,9 +58,10 @@ fn a_run_with_xfd_reads_two_registers_and_one_if_writes_are_intercepted() {
 fn the_guests_values_go_in_last_and_come_out_before_anything_moves() {
     let mut stage = Stage::new(sapphire_rapids());
     let (a, b) = (with_amx(&mut stage, false), with_amx(&mut stage, false));
+    let mut guest = guest_xfd(TILE_DATA, TILE_DATA);
+    guest.is_intercepted = false;
     for vcpu in [a, b] {
-        let guest = stage.vcpus[vcpu].extended.xfd_mut().unwrap();
-        (guest.xfd, guest.xfd_err) = (set(TILE_DATA), set(TILE_DATA));
+        stage.give_xfd(vcpu, guest);
     }
     stage.switch(0, a);
     let entered = stage.enter(0, a);
@@ -86,7 +95,7 @@ fn xfd_err_is_never_left_for_the_host_or_the_next_guest() {
     stage.cpus[0].trace.xfd_err = TILE_DATA;
     stage.exit(0, a);
     assert_eq!(stage.cpus[0].trace.xfd_err, 0);
-    assert_eq!(stage.vcpus[a].extended.xfd().unwrap().xfd_err, set(TILE_DATA));
+    assert_eq!(stage.vcpus[a].extended.xfd().unwrap().xfd_err(), set(TILE_DATA));
 
     stage.switch(0, b);
     stage.enter(0, b);
@@ -115,9 +124,7 @@ fn a_value_that_the_guest_wrote_without_an_exit_follows_it() {
 
 #[test]
 fn nm_by_task_switched_has_no_payload_whatever_xfd_err_holds() {
-    let guest = GuestXfd { xfd: set(TILE_DATA), xfd_err: set(TILE_DATA), ..GuestXfd::new(true) };
-    let quiet = GuestXfd { xfd_err: ComponentSet::EMPTY, ..guest };
-    let answered = GuestXfd { xfd: ComponentSet::EMPTY, ..guest };
+    let (guest, quiet, answered) = (guest_xfd(TILE_DATA, TILE_DATA), guest_xfd(TILE_DATA, 0), guest_xfd(0, TILE_DATA));
     let (ts, none) = (0x8000_003B, 0x8000_0033);
     assert_eq!(DeviceNotAvailable::of(ts, Some(&guest)), DeviceNotAvailable::TaskSwitched);
     assert_eq!(DeviceNotAvailable::of(ts, None), DeviceNotAvailable::TaskSwitched);
@@ -198,7 +205,7 @@ fn guests_enable_18_19_or_both_and_disable_them_one_by_one() {
 fn tile_data_that_xfd_disables_is_saved_and_loaded_like_the_rest() {
     let mut stage = Stage::new(sapphire_rapids());
     let (a, b) = (with_amx(&mut stage, true), stage.add(Kind::Pv64, 2, 0));
-    stage.vcpus[a].extended.xfd_mut().unwrap().xfd = set(TILE_DATA);
+    stage.give_xfd(a, guest_xfd(TILE_DATA, 0));
     stage.run(0, a);
     assert!(stage::saved(&stage.run(0, b)).unwrap().1.contains(Component::XTILEDATA));
 }
