@@ -7,8 +7,8 @@ use selfsame_machine::{
 };
 use selfsame_switch::gdt::{CPU_MARKER_SELECTOR, FIRST_HYPERVISOR_SELECTOR};
 use selfsame_switch::{
-    AreaAddress, CpuId, CpuTables, Cr3, DomainId, Extended, Frame, GdtPage, GuestXfd, GuestXss, Kind, Own,
-    PerDomainArea, Platform, Registers, Shown, Switcher, Vcpu, VcpuId, VcpuName, Visibility,
+    AreaAddress, CpuId, CpuTables, Cr3, DomainId, Extended, Frame, GdtPage, GuestXfd, GuestXss, Own, PerDomainArea,
+    Platform, Registers, Shown, Switcher, Vcpu, VcpuId, VcpuKind, VcpuName, Visibility,
 };
 use selfsame_xstate::{Component, ComponentSet, Configurations, SaveMethod, Xcr0, Xss};
 
@@ -111,7 +111,7 @@ fn vcpu(number: u16, policy: &Policy, xcr0: ComponentSet, xss: ComponentSet) -> 
     if policy.leaves.get(0xd, 1).eax & 1 << 4 != 0 {
         extended = extended.with_xfd(GuestXfd::new(true));
     }
-    Vcpu::new(name, Kind::Hvm, extended, Cr3::new(0).unwrap(), Shown::default())
+    Vcpu::new(name, VcpuKind::Hvm, extended, Cr3::new(0).unwrap(), Shown::default())
 }
 
 /// A VMCS or VMCB whose guest uses all that its policy has.

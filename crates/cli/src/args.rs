@@ -316,7 +316,7 @@ pub(crate) enum Side {
     /// No vCPU.
     Idle,
     /// A vCPU.
-    Vcpu(selfsame_switch::Kind),
+    Vcpu(selfsame_switch::VcpuKind),
 }
 
 impl Side {
@@ -324,23 +324,23 @@ impl Side {
     pub(crate) const IDLE: &str = "idle";
     const ALL: [Self; 4] = [
         Self::Idle,
-        Self::Vcpu(selfsame_switch::Kind::Pv64),
-        Self::Vcpu(selfsame_switch::Kind::Pv32),
-        Self::Vcpu(selfsame_switch::Kind::Hvm),
+        Self::Vcpu(selfsame_switch::VcpuKind::Pv64),
+        Self::Vcpu(selfsame_switch::VcpuKind::Pv32),
+        Self::Vcpu(selfsame_switch::VcpuKind::Hvm),
     ];
 
     /// As on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Idle => Self::IDLE,
-            Self::Vcpu(selfsame_switch::Kind::Pv64) => "pv",
-            Self::Vcpu(selfsame_switch::Kind::Pv32) => "pv32",
-            Self::Vcpu(selfsame_switch::Kind::Hvm) => "hvm",
+            Self::Vcpu(selfsame_switch::VcpuKind::Pv64) => "pv",
+            Self::Vcpu(selfsame_switch::VcpuKind::Pv32) => "pv32",
+            Self::Vcpu(selfsame_switch::VcpuKind::Hvm) => "hvm",
         }
     }
 
     /// The kind of the vCPU.
-    pub(crate) const fn kind(self) -> Option<selfsame_switch::Kind> {
+    pub(crate) const fn kind(self) -> Option<selfsame_switch::VcpuKind> {
         match self {
             Self::Idle => None,
             Self::Vcpu(kind) => Some(kind),

@@ -4,7 +4,7 @@
 //! 7.3-rc7: `kvm_load_guest_fpu` and what is loaded before each entry and put back after each exit. What is not known is
 //! `None`, which is not the same as zero.
 
-use selfsame_switch::{Kind, Transition, Virtualisation};
+use selfsame_switch::{Transition, VcpuKind, Virtualisation};
 
 /// Least and most.
 pub(crate) type Range = (usize, usize);
@@ -12,8 +12,8 @@ pub(crate) type Range = (usize, usize);
 /// A transition as a peer sees it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Turn {
-    from: Option<Kind>,
-    to: Option<Kind>,
+    from: Option<VcpuKind>,
+    to: Option<VcpuKind>,
     virtualisation: Virtualisation,
     /// How many masking MSRs there are; `None` where CPUID faults.
     masks: Option<usize>,
@@ -32,10 +32,11 @@ impl Turn {
 
     /// Counts what Xen writes of a state or register, by the names of `selfsame-switch`.
     pub(crate) fn xen(&self, name: &str) -> Option<Range> {
-        let has = |side: Option<Kind>| usize::from(side.is_some());
-        let is_pv = |side: Option<Kind>| usize::from(matches!(side, Some(Kind::Pv64 | Kind::Pv32)));
-        let is_vmx =
-            |side: Option<Kind>| usize::from(side == Some(Kind::Hvm) && self.virtualisation == Virtualisation::Vmx);
+        let has = |side: Option<VcpuKind>| usize::from(side.is_some());
+        let is_pv = |side: Option<VcpuKind>| usize::from(matches!(side, Some(VcpuKind::Pv64 | VcpuKind::Pv32)));
+        let is_vmx = |side: Option<VcpuKind>| {
+            usize::from(side == Some(VcpuKind::Hvm) && self.virtualisation == Virtualisation::Vmx)
+        };
         let (from, to) = (self.from, self.to);
         let always = |count| Some((count, count));
         let at_most = |count| Some((0, count));
@@ -76,7 +77,7 @@ impl Turn {
 
     /// Counts what KVM writes of a state or register. It has no PV guests, and no vCPU is ever idle.
     pub(crate) fn kvm(&self, name: &str) -> Option<Range> {
-        if (self.from, self.to) != (Some(Kind::Hvm), Some(Kind::Hvm)) {
+        if (self.from, self.to) != (Some(VcpuKind::Hvm), Some(VcpuKind::Hvm)) {
             return None;
         }
         match name {
@@ -107,7 +108,7 @@ mod tests {
     }
 
     fn turns() -> Vec<Turn> {
-        let kinds = [Kind::Pv64, Kind::Pv32, Kind::Hvm];
+        let kinds = [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm];
         let mut turns = Vec::new();
         for virtualisation in [Virtualisation::Vmx, Virtualisation::Svm] {
             for from in kinds {
@@ -124,7 +125,7 @@ mod tests {
         let known: Vec<&str> = names().filter(|name| turns().iter().any(|turn| turn.xen(name).is_some())).collect();
         let unknown: Vec<&str> = names().filter(|name| !known.contains(name)).collect();
         assert_eq!(unknown, ["DR0-7", "DR masks", "SPEC_CTRL"], "what the sources were not read for");
-        assert_eq!(Turn::new(Transition::Resume(Kind::Hvm), Virtualisation::Vmx, None).xen("no such state"), None);
+        assert_eq!(Turn::new(Transition::Resume(VcpuKind::Hvm), Virtualisation::Vmx, None).xen("no such state"), None);
     }
 
     #[test]
@@ -139,7 +140,7 @@ mod tests {
     #[test]
     fn kvm_runs_hvm_guests_only() {
         for turn in turns() {
-            let is_hvm = (turn.from, turn.to) == (Some(Kind::Hvm), Some(Kind::Hvm));
+            let is_hvm = (turn.from, turn.to) == (Some(VcpuKind::Hvm), Some(VcpuKind::Hvm));
             assert_eq!(names().any(|name| turn.kvm(name).is_some()), is_hvm);
         }
     }

@@ -5,7 +5,7 @@ mod guests;
 
 use guests::machine;
 use selfsame_machine::{Fault, Machine, Selector, Space, TableRegister};
-use selfsame_switch::{AuditedDescriptor, Kind};
+use selfsame_switch::{AuditedDescriptor, VcpuKind};
 
 const GDT: u64 = 0xFFFF_8200_0000_0000;
 
@@ -21,7 +21,7 @@ fn an_audited_descriptor_gives_nothing_of_ring_0_and_is_never_written_to() {
     // Access byte and flags: present, DPL, S, type; G, D, L, AVL.
     for bits in 0..1_u64 << 12 {
         let raw = bits & 0xFF | bits >> 8 << 12;
-        for (kind, cpl) in [(Kind::Pv64, 3), (Kind::Pv32, 1), (Kind::Pv32, 3)] {
+        for (kind, cpl) in [(VcpuKind::Pv64, 3), (VcpuKind::Pv32, 1), (VcpuKind::Pv32, 3)] {
             let Ok(audited) = AuditedDescriptor::new(raw << 40 | 0xFFFF, kind) else { continue };
             machine.memory().set_descriptor(frame, 1, audited.bits());
             let mut cpu = machine.on(0).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::debug::DR7_RESET;
 use crate::switcher::{SwitchError, Switcher};
-use crate::{Cpu, DebugRegister, DrMask, Kind, Msr, MsrWrite, Occupancy, Vcpu};
+use crate::{Cpu, DebugRegister, DrMask, Msr, MsrWrite, Occupancy, Vcpu, VcpuKind};
 
 impl Switcher<'_> {
     /// Gives an HVM guest the debug registers: from here on its MOVs to and from them need not exit. A vCPU starts without, as
@@ -15,7 +15,7 @@ impl Switcher<'_> {
     /// Refuses a vCPU that is not on this CPU.
     pub fn grant_debug_access(&mut self, cpu: &mut impl Cpu, vcpu: &mut Vcpu) -> Result<(), SwitchError> {
         self.check_current(Some(vcpu))?;
-        if vcpu.kind() == Kind::Hvm && !vcpu.has_debug_access {
+        if vcpu.kind() == VcpuKind::Hvm && !vcpu.has_debug_access {
             vcpu.has_debug_access = true;
             self.put_on_breakpoints(cpu, vcpu);
         }
@@ -30,8 +30,8 @@ impl Switcher<'_> {
     pub(crate) fn put_on_breakpoints(&mut self, cpu: &mut impl Cpu, to: &Vcpu) {
         let occupancy = to.kind().occupancy(self.platform.virtualisation);
         let (is_wanted, dr7) = match to.kind() {
-            Kind::Pv64 | Kind::Pv32 => (to.debug.is_active(), to.debug.dr7),
-            Kind::Hvm => (to.has_debug_access, DR7_RESET),
+            VcpuKind::Pv64 | VcpuKind::Pv32 => (to.debug.is_active(), to.debug.dr7),
+            VcpuKind::Hvm => (to.has_debug_access, DR7_RESET),
         };
         if !is_wanted {
             self.turn_breakpoints_off(cpu);

@@ -5,21 +5,21 @@ use selfsame_xstate::{ComponentSet, Xcr0, Xss};
 use crate::gdt::{CpuTables, Frame, GdtPage};
 use crate::{
     AreaAddress, Content, Cpu, CpuId, Cr3, Cr4, DR6_RESET, DR7_RESET, DebugState, DomainId, Extended, GuestXfd,
-    GuestXss, Kind, Msr, Occupancy, Operation, Own, Platform, REGISTERS, Register, Registers, Segment, Selector, Shown,
-    SwitchError, Switcher, Trace, Vcpu, VcpuId, VcpuName,
+    GuestXss, Msr, Occupancy, Operation, Own, Platform, REGISTERS, Register, Registers, Segment, Selector, Shown,
+    SwitchError, Switcher, Trace, Vcpu, VcpuId, VcpuKind, VcpuName,
 };
 
 /// What happens to a CPU between two guests.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Transition {
     /// Idle time, and the same vCPU again.
-    Resume(Kind),
+    Resume(VcpuKind),
     /// A vCPU on a CPU that has none.
-    Arrive(Kind),
+    Arrive(VcpuKind),
     /// One vCPU in place of another.
-    Switch(Kind, Kind),
+    Switch(VcpuKind, VcpuKind),
     /// A vCPU taken off, and none in its place.
-    Flush(Kind),
+    Flush(VcpuKind),
 }
 
 /// How much two vCPUs have in common.
@@ -38,7 +38,7 @@ pub enum Likeness {
 ///
 /// ```
 /// use selfsame_cpuid::Leaves;
-/// use selfsame_switch::{Kind, Likeness, PerDomainArea, Platform, Transition, Virtualisation, Visibility, play};
+/// use selfsame_switch::{VcpuKind, Likeness, PerDomainArea, Platform, Transition, Virtualisation, Visibility, play};
 /// use selfsame_xstate::Configurations;
 ///
 /// let raw = Leaves::new();
@@ -47,7 +47,7 @@ pub enum Likeness {
 /// let per_domain = PerDomainArea::new(0xffff_8200_0000_0000).ok_or("not aligned")?;
 /// let platform = Platform::new(&raw, Virtualisation::Vmx, &configurations, Visibility::Emulated, per_domain);
 /// let mut writes = 0;
-/// play(&platform, Transition::Resume(Kind::Hvm), Likeness::Alike, |operation| writes += u32::from(operation.is_write()))?;
+/// play(&platform, Transition::Resume(VcpuKind::Hvm), Likeness::Alike, |operation| writes += u32::from(operation.is_write()))?;
 /// assert_eq!(writes, 0, "idle is lazy");
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
@@ -66,7 +66,7 @@ pub fn play(
         Transition::Switch(from, to) => (from, to),
     };
     // Shadow stacks of the hypervisor and 32-bit PV guests exclude each other.
-    let has_own_stacks = platform.has_supervisor_shadow_stacks() && from != Kind::Pv32 && to != Kind::Pv32;
+    let has_own_stacks = platform.has_supervisor_shadow_stacks() && from != VcpuKind::Pv32 && to != VcpuKind::Pv32;
     let mut a = vcpu(platform, from, FIRST, likeness);
     let mut b = vcpu(platform, to, SECOND, likeness);
 
@@ -198,7 +198,7 @@ fn registers(value: u64) -> Registers {
     registers
 }
 
-fn vcpu(platform: &Platform, kind: Kind, number: Number, likeness: Likeness) -> Vcpu {
+fn vcpu(platform: &Platform, kind: VcpuKind, number: Number, likeness: Likeness) -> Vcpu {
     let is_alike = likeness == Likeness::Alike;
     let vcpu = constant(VcpuId::new(if is_alike { 0 } else { number.0 }));
     let name = VcpuName::new(DomainId::new(number.0), vcpu);
@@ -209,7 +209,7 @@ fn vcpu(platform: &Platform, kind: Kind, number: Number, likeness: Likeness) -> 
     } else {
         extended = in_use(platform, extended, kind, number);
     }
-    let shown = Shown { is_faulting: is_alike && kind != Kind::Hvm, ..Shown::default() };
+    let shown = Shown { is_faulting: is_alike && kind != VcpuKind::Hvm, ..Shown::default() };
     let mut vcpu = Vcpu::new(name, kind, extended, number.cr3(), shown);
     vcpu.guest_cr4 = Cr4::FSGSBASE;
     vcpu.registers = registers(if is_alike { ALIKE } else { number.value() });
@@ -233,7 +233,7 @@ fn vcpu(platform: &Platform, kind: Kind, number: Number, likeness: Likeness) -> 
 }
 
 /// Two guests that have each had all there is, of which neither has enough of it enabled now for both.
-fn in_use(platform: &Platform, mut extended: Extended, kind: Kind, number: Number) -> Extended {
+fn in_use(platform: &Platform, mut extended: Extended, kind: VcpuKind, number: Number) -> Extended {
     extended.xsetbv(platform.xcr0);
     let small = if number.0 == FIRST.0 { 0x1 } else { 0x3 };
     if let Ok(xcr0) = Xcr0::new(small, platform.xcr0.components()) {
@@ -246,7 +246,7 @@ fn in_use(platform: &Platform, mut extended: Extended, kind: Kind, number: Numbe
         extended.set_xss(GuestXss::Own(xss));
     }
     let tiles = platform.xcr0.components().intersection(ComponentSet::AMX);
-    if platform.has_xfd && kind == Kind::Hvm {
+    if platform.has_xfd && kind == VcpuKind::Hvm {
         extended = extended.with_xfd(GuestXfd { xfd: tiles, xfd_err: tiles, is_intercepted: false });
     }
     extended

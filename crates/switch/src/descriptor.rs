@@ -1,6 +1,6 @@
 //! The audit of descriptors that PV guests write.
 
-use crate::Kind;
+use crate::VcpuKind;
 use crate::gdt::GUEST_DESCRIPTORS;
 
 /// A descriptor that a PV guest may have in its GDT or LDT.
@@ -56,22 +56,22 @@ impl AuditedDescriptor {
     ///   level 0, so that using it faults and the hypervisor carries it out; its own level is kept in the RPL of its selector.
     ///
     /// ```
-    /// use selfsame_switch::{AuditedDescriptor, Kind};
+    /// use selfsame_switch::{AuditedDescriptor, VcpuKind};
     ///
-    /// let kernel_code = AuditedDescriptor::new(0x00af_9a00_0000_ffff, Kind::Pv64)?;
+    /// let kernel_code = AuditedDescriptor::new(0x00af_9a00_0000_ffff, VcpuKind::Pv64)?;
     /// assert_eq!(kernel_code.bits(), 0x00af_fb00_0000_ffff, "ring 3, accessed");
-    /// assert!(AuditedDescriptor::new(0x00af_9a00_0000_ffff, Kind::Pv32).is_err(), "64-bit code");
+    /// assert!(AuditedDescriptor::new(0x00af_9a00_0000_ffff, VcpuKind::Pv32).is_err(), "64-bit code");
     /// # Ok::<(), selfsame_switch::DescriptorError>(())
     /// ```
     ///
     /// # Errors
     ///
     /// Refuses what would give the guest more than its privilege.
-    pub const fn new(bits: u64, kind: Kind) -> Result<Self, DescriptorError> {
+    pub const fn new(bits: u64, kind: VcpuKind) -> Result<Self, DescriptorError> {
         let kernel_level = match kind {
-            Kind::Pv64 => 3,
-            Kind::Pv32 => 1,
-            Kind::Hvm => return Err(DescriptorError::NotPv),
+            VcpuKind::Pv64 => 3,
+            VcpuKind::Pv32 => 1,
+            VcpuKind::Hvm => return Err(DescriptorError::NotPv),
         };
         if bits & PRESENT == 0 {
             return Ok(Self(bits));
@@ -80,7 +80,7 @@ impl AuditedDescriptor {
         let level = if own_level == 0 { kernel_level } else { own_level };
         let leveled = bits & !DPL | level << DPL_SHIFT;
         if bits & NOT_SYSTEM != 0 {
-            if matches!(kind, Kind::Pv32) && bits & LONG != 0 {
+            if matches!(kind, VcpuKind::Pv32) && bits & LONG != 0 {
                 return Err(DescriptorError::LongCode);
             }
             return Ok(Self(leveled | ACCESSED));
@@ -93,13 +93,13 @@ impl AuditedDescriptor {
     }
 
     /// Audits a present call gate, whose level is raised to `level`.
-    const fn gate(bits: u64, level: u64, kind: Kind) -> Result<Self, DescriptorError> {
+    const fn gate(bits: u64, level: u64, kind: VcpuKind) -> Result<Self, DescriptorError> {
         let selector = u16::from_le_bytes([byte(bits, 2), byte(bits, 3)]);
         if !is_guests(selector) {
             return Err(DescriptorError::GateTarget { selector });
         }
         // 32-bit gates count parameters in five bits; 64-bit ones have an interrupt stack there, or zero.
-        let reserved = byte(bits, 4) & if matches!(kind, Kind::Pv32) { 0xE0 } else { 0xFF };
+        let reserved = byte(bits, 4) & if matches!(kind, VcpuKind::Pv32) { 0xE0 } else { 0xFF };
         if reserved != 0 {
             return Err(DescriptorError::GateReserved { bits: reserved });
         }

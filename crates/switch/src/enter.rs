@@ -3,7 +3,7 @@
 use selfsame_xstate::{Component, ComponentSet, SaveMethod, Xcr0, Xss};
 
 use crate::switcher::{StateOwner, SwitchError, Switcher};
-use crate::{Cpu, Entry, Extended, GuestXss, Kind, Msr, MsrWrite, Vcpu, XstateStep};
+use crate::{Cpu, Entry, Extended, GuestXss, Msr, MsrWrite, Vcpu, VcpuKind, XstateStep};
 
 impl Switcher<'_> {
     /// Returns what is left to do before the vCPU that is on the CPU runs. It must be executed, and it stays in the switcher
@@ -21,7 +21,7 @@ impl Switcher<'_> {
         if let Some(current) = &mut self.current {
             current.has_run = true;
         }
-        let (extended, is_hvm) = (&vcpu.extended, vcpu.kind() == Kind::Hvm);
+        let (extended, is_hvm) = (&vcpu.extended, vcpu.kind() == VcpuKind::Hvm);
         let mask = extended.mask(vcpu.kind(), self.platform.supervisor);
         let arriving = StateOwner { name: vcpu.name(), area: extended.area(), mask };
         let leaving = self.owner.replace(arriving);
@@ -69,7 +69,7 @@ impl Switcher<'_> {
         self.check_current(Some(vcpu))?;
         vcpu.extended.loaded();
         self.clear_task_switched(cpu);
-        if vcpu.kind() == Kind::Hvm
+        if vcpu.kind() == VcpuKind::Hvm
             && let Some(guest) = vcpu.extended.xfd_mut()
         {
             guest.xfd_err = ComponentSet::from_bits(cpu.rdmsr(Msr::XfdErr));

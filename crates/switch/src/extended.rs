@@ -3,7 +3,7 @@
 use selfsame_xstate::{AccumulatedXcr0, Component, ComponentSet, Occupant, Xcr0, Xfd, XfdErr, Xss};
 
 use crate::residence::{Residence, StillResident};
-use crate::{AreaAddress, Kind};
+use crate::{AreaAddress, VcpuKind};
 
 /// What a switch knows of a vCPU's extended state.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -222,10 +222,10 @@ impl Extended {
     /// Returns what is saved and loaded for a vCPU of this kind on a host with these supervisor components.
     #[must_use]
     #[inline]
-    pub const fn mask(&self, kind: Kind, supervisor: ComponentSet) -> ComponentSet {
+    pub const fn mask(&self, kind: VcpuKind, supervisor: ComponentSet) -> ComponentSet {
         let owned = match kind {
-            Kind::Hvm => HVM_OWNED,
-            Kind::Pv64 | Kind::Pv32 => PV_OWNED,
+            VcpuKind::Hvm => HVM_OWNED,
+            VcpuKind::Pv64 | VcpuKind::Pv32 => PV_OWNED,
         };
         self.accumulated().union(supervisor).intersection(owned)
     }

@@ -2,7 +2,7 @@
 
 use crate::debug::DR7_RESET;
 use crate::switcher::{CARRIED, Current, LIVE, Switcher};
-use crate::{Cpu, Cr4, Entry, GdtBase, Gdtr, Kind, Occupancy, Segment, Selector, SwitchError, Vcpu};
+use crate::{Cpu, Cr4, Entry, GdtBase, Gdtr, Occupancy, Segment, Selector, SwitchError, Vcpu, VcpuKind};
 
 impl Switcher<'_> {
     /// Takes a vCPU off this CPU, extended state included, and puts nobody in its place: because another CPU wants it, because
@@ -42,8 +42,8 @@ impl Switcher<'_> {
         // A #DB that does not exit leaves its cause there, whether the guest sees the register or not.
         self.shadows.dr6.forget();
         match vcpu.kind() {
-            Kind::Pv64 | Kind::Pv32 => self.take_off_segments(cpu, vcpu, next_cr4),
-            Kind::Hvm => {
+            VcpuKind::Pv64 | VcpuKind::Pv32 => self.take_off_segments(cpu, vcpu, next_cr4),
+            VcpuKind::Hvm => {
                 self.has_unnoted_exit = true;
                 let live = LIVE.at(occupancy).intersection(self.platform.registers);
                 live.for_each(|register| {
@@ -71,7 +71,7 @@ impl Switcher<'_> {
             return;
         }
         self.has_unnoted_exit = false;
-        let occupancy = Kind::Hvm.occupancy(self.platform.virtualisation);
+        let occupancy = VcpuKind::Hvm.occupancy(self.platform.virtualisation);
         CARRIED.at(occupancy).intersection(self.platform.registers).for_each(|register| {
             self.shadows.registers[register.index()].found(self.own.registers.get(register));
         });

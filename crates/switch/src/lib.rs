@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use selfsame_switch::{
-//!     AreaAddress, CpuId, CpuTables, Cr3, Cr4, DomainId, Extended, Frame, GdtPage, Kind, Own, PerDomainArea, Platform,
+//!     AreaAddress, CpuId, CpuTables, Cr3, Cr4, DomainId, Extended, Frame, GdtPage, VcpuKind, Own, PerDomainArea, Platform,
 //!     Registers, Shown, Switcher, Trace, Vcpu, VcpuId, VcpuName, Virtualisation, Visibility,
 //! };
 //! use selfsame_cpuid::Leaves;
@@ -51,7 +51,7 @@
 //! let name = VcpuName::new(DomainId::new(1), VcpuId::new(0).ok_or("too many")?);
 //! let extended = Extended::new(AreaAddress::new(0x20_0000).ok_or("not aligned")?);
 //! let cr3 = Cr3::new(0x30_0000).ok_or("keeps the TLB")?;
-//! let mut vcpu = Vcpu::new(name, Kind::Hvm, extended, cr3, Shown::default());
+//! let mut vcpu = Vcpu::new(name, VcpuKind::Hvm, extended, cr3, Shown::default());
 //!
 //! // Its turn.
 //! let _ = switcher.switch(&mut cpu, None, &mut vcpu)?;
@@ -113,5 +113,5 @@ pub use shadow::Shadow;
 pub use step::{AreaAddress, XstateStep};
 pub use switcher::{SwitchError, Switched, Switcher};
 pub use trace::{Operation, Trace};
-pub use vcpu::{Kind, Vcpu};
+pub use vcpu::{Vcpu, VcpuKind};
 pub use visibility::{MAX_MASKS, Mask, MaskWrites, Shown, Visibility, VisibilityWarning};

@@ -1,7 +1,7 @@
 //! Segment registers and their bases, put on and taken off.
 
 use crate::switcher::{Switched, Switcher};
-use crate::{Cpu, Cr4, Kind, Occupancy, Register, RegisterSet, Segment, SegmentFault, Selector, Vcpu};
+use crate::{Cpu, Cr4, Occupancy, Register, RegisterSet, Segment, SegmentFault, Selector, Vcpu, VcpuKind};
 
 /// The bases that segment loads change, and that follow them therefore.
 pub(crate) const BASES: RegisterSet = RegisterSet::EMPTY.with(Register::FsBase).with(Register::GsBase);
@@ -14,7 +14,7 @@ impl Switcher<'_> {
             from.selectors.set(segment, selector);
             self.shadows.selectors[segment as usize].found(selector);
         }
-        if from.kind() == Kind::Pv32 {
+        if from.kind() == VcpuKind::Pv32 {
             // Its bases are those of its descriptors: they come with the selectors.
             BASES.for_each(|register| self.shadows.registers[register.index()].forget());
             return;
@@ -43,7 +43,7 @@ impl Switcher<'_> {
                         to.selectors.set(segment, Selector::NULL);
                     }
                 }
-                if to.kind() == Kind::Pv64 {
+                if to.kind() == VcpuKind::Pv64 {
                     self.write_vcpus(cpu, to, BASES);
                 }
             }

@@ -7,9 +7,9 @@ use crate::residence::StillResident;
 use crate::segments::BASES;
 use crate::visibility::MAX_MASKS;
 use crate::{
-    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Entry, Gdtr, Kind, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
-    Platform, Register, RegisterSet, Registers, Segment, SegmentFault, Selector, Selectors, Shadow, Vcpu, VcpuName,
-    Visibility,
+    AreaAddress, Content, Cpu, Cr3, Cr4, DomainId, Entry, Gdtr, Ldt, MaskWrites, Msr, MsrWrite, Occupancy, Own,
+    Platform, Register, RegisterSet, Registers, Segment, SegmentFault, Selector, Selectors, Shadow, Vcpu, VcpuKind,
+    VcpuName, Visibility,
 };
 
 /// Takes vCPUs on and off one CPU, with the fewest writes that are correct.
@@ -201,7 +201,7 @@ impl<'p> Switcher<'p> {
         to: &mut Vcpu,
     ) -> Result<Switched, SwitchError> {
         self.check_current(from.as_deref())?;
-        if to.kind() == Kind::Pv32 && self.own.pl0_ssp.is_some() {
+        if to.kind() == VcpuKind::Pv32 && self.own.pl0_ssp.is_some() {
             return Err(SwitchError::Pv32UnderShadowStacks);
         }
         to.residence.claim(self.own.tables.cpu())?;
@@ -245,7 +245,7 @@ impl<'p> Switcher<'p> {
         let cr4 = self.cr4_of(vcpu);
         self.put_on_tables(cpu, vcpu);
         self.shadows.cr4.update(cr4, |cr4| cpu.write_cr4(cr4));
-        if vcpu.kind() != Kind::Hvm {
+        if vcpu.kind() != VcpuKind::Hvm {
             self.put_on_breakpoints(cpu, vcpu);
         }
         self.show(cpu, vcpu);

@@ -2,14 +2,14 @@
 
 use crate::gdt::LDT_SELECTOR;
 use crate::switcher::{AddressSpace, Switcher};
-use crate::{Bitness, Cpu, Cr4, GdtBase, Gdtr, GuestSlot, Kind, Ldt, Selector, Vcpu};
+use crate::{Bitness, Cpu, Cr4, GdtBase, Gdtr, GuestSlot, Ldt, Selector, Vcpu, VcpuKind};
 
 impl Switcher<'_> {
     /// Returns what CR4 holds while `to` is on the CPU.
     pub(crate) const fn cr4_of(&self, to: &Vcpu) -> Cr4 {
         match to.kind() {
-            Kind::Pv64 | Kind::Pv32 => Cr4::of_pv(self.own.cr4, to.guest_cr4),
-            Kind::Hvm => self.own.cr4,
+            VcpuKind::Pv64 | VcpuKind::Pv32 => Cr4::of_pv(self.own.cr4, to.guest_cr4),
+            VcpuKind::Hvm => self.own.cr4,
         }
     }
 

@@ -8,7 +8,7 @@ use crate::{
 
 /// The kind of a vCPU. Idle is no vCPU.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Kind {
+pub enum VcpuKind {
     /// A 64-bit guest whose kernel runs in ring 3.
     Pv64,
     /// A 32-bit guest whose kernel runs in ring 1. A hypervisor with shadow stacks has none: ring 1 is supervisor mode, and
@@ -18,7 +18,7 @@ pub enum Kind {
     Hvm,
 }
 
-impl Kind {
+impl VcpuKind {
     /// Returns the column of [`REGISTERS`](crate::REGISTERS).
     #[must_use]
     #[inline]
@@ -45,7 +45,7 @@ impl Kind {
 #[derive(Debug)]
 pub struct Vcpu {
     name: VcpuName,
-    kind: Kind,
+    kind: VcpuKind,
     /// Its extended state.
     pub extended: Extended,
     /// The registers of [`REGISTERS`](crate::REGISTERS). While it is on a CPU, write them with
@@ -76,7 +76,7 @@ pub struct Vcpu {
 impl Vcpu {
     /// Makes a vCPU in its state after RESET, in memory.
     #[must_use]
-    pub const fn new(name: VcpuName, kind: Kind, extended: Extended, cr3: Cr3, shown: Shown) -> Self {
+    pub const fn new(name: VcpuName, kind: VcpuKind, extended: Extended, cr3: Cr3, shown: Shown) -> Self {
         Self {
             name,
             kind,
@@ -99,7 +99,7 @@ impl Vcpu {
     /// with breakpoints. Others get them from [`Switcher::grant_debug_access`](crate::Switcher::grant_debug_access).
     #[must_use]
     pub fn with_debug(self, debug: DebugState) -> Self {
-        Self { debug, has_debug_access: matches!(self.kind, Kind::Hvm), ..self }
+        Self { debug, has_debug_access: matches!(self.kind, VcpuKind::Hvm), ..self }
     }
 
     /// Tells whether an HVM guest's MOVs to and from debug registers do not exit.
@@ -118,7 +118,7 @@ impl Vcpu {
     /// Returns its kind.
     #[must_use]
     #[inline]
-    pub const fn kind(&self) -> Kind {
+    pub const fn kind(&self) -> VcpuKind {
         self.kind
     }
 }

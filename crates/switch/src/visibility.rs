@@ -8,7 +8,7 @@ use selfsame_cpuid::{
 
 use crate::register::has_feature;
 use crate::switcher::Switcher;
-use crate::{Cpu, CpuidMask, Cr4, Kind, Msr, MsrWrite, Vcpu};
+use crate::{Cpu, CpuidMask, Cr4, Msr, MsrWrite, Vcpu, VcpuKind};
 
 /// How many masking MSRs a CPU has at most.
 pub const MAX_MASKS: usize = 4;
@@ -231,7 +231,7 @@ impl Switcher<'_> {
                 });
             }
             // CPUID of an HVM guest exits: masks matter to PV guests only.
-            Visibility::Masks(masks) if to.kind() != Kind::Hvm => {
+            Visibility::Masks(masks) if to.kind() != VcpuKind::Hvm => {
                 let values = to.shown.masks.into_iter().zip(&mut self.shadows.cpuid_masks);
                 for (mask, (value, shadow)) in masks.into_iter().zip(values) {
                     let Some(Mask { msr, .. }) = mask else { continue };

@@ -3,7 +3,7 @@
 
 mod stage;
 
-use selfsame_switch::{AreaAddress, CpuId, GuestXss, Kind, Msr, Operation, Platform, StillResident};
+use selfsame_switch::{AreaAddress, CpuId, GuestXss, Msr, Operation, Platform, StillResident, VcpuKind};
 use selfsame_xstate::{Component, ComponentSet, SaveMethod, Xss};
 use stage::{
     Stage, barcelona, count, loaded, milan, position, sandy_bridge, sapphire_rapids, saved, set, wrmsrs, xsetbvs,
@@ -22,7 +22,7 @@ fn guest_xss(stage: &mut Stage, vcpu: usize, value: u64) {
 #[test]
 fn hvm_keeps_all_supervisor_components_and_pv_all_but_the_hypervisors_shadow_stacks() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (hvm, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (hvm, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.xsetbv(hvm, 0x7);
     stage.xsetbv(pv, 0xE7);
     let first = stage.run(0, hvm);
@@ -37,7 +37,7 @@ fn hvm_keeps_all_supervisor_components_and_pv_all_but_the_hypervisors_shadow_sta
 fn lbr_has_a_buffer_of_its_own_and_is_in_no_mask() {
     let mut stage = Stage::new(sapphire_rapids());
     assert!(stage.platform.xss.components().contains(Component::LBR));
-    let hvm = stage.add(Kind::Hvm, 1, 0);
+    let hvm = stage.add(VcpuKind::Hvm, 1, 0);
     let (_, mask) = loaded(&stage.run(0, hvm)).unwrap();
     assert_eq!(mask & set(LBR), ComponentSet::EMPTY);
 }
@@ -45,7 +45,7 @@ fn lbr_has_a_buffer_of_its_own_and_is_in_no_mask() {
 #[test]
 fn a_component_that_a_guest_disabled_again_is_still_kept() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.xsetbv(a, 0xE7);
     stage.xsetbv(a, 0x3);
     stage.run(0, a);
@@ -56,7 +56,7 @@ fn a_component_that_a_guest_disabled_again_is_still_kept() {
 fn the_same_vcpu_again_after_idle_moves_nothing_and_writes_nothing() {
     for platform in [sapphire_rapids(), milan(), sandy_bridge(), barcelona()] {
         let mut stage = Stage::new(platform);
-        for kind in [Kind::Pv64, Kind::Pv32, Kind::Hvm] {
+        for kind in [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm] {
             let vcpu = stage.add(kind, 1, stage.vcpus.len().try_into().unwrap());
             stage.run(0, vcpu);
             assert_eq!(stage.run(0, vcpu), []);
@@ -67,7 +67,7 @@ fn the_same_vcpu_again_after_idle_moves_nothing_and_writes_nothing() {
 #[test]
 fn a_switch_away_and_back_before_an_entry_moves_no_extended_state() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.run(0, a);
     stage.switch(0, b);
     stage.switch(0, a);
@@ -80,7 +80,7 @@ fn a_switch_away_and_back_before_an_entry_moves_no_extended_state() {
 #[test]
 fn what_a_guest_enables_for_the_first_time_is_initialised_and_only_then_xsa_62() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Hvm, 1, 0);
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
     stage.run(0, vcpu);
     let supervisor = PASID | CET_U | CET_S;
     stage.xsetbv(vcpu, 0x7);
@@ -101,7 +101,7 @@ fn what_a_guest_enables_for_the_first_time_is_initialised_and_only_then_xsa_62()
 #[test]
 fn pkru_and_mpx_are_kept_for_a_guest_that_reaches_them_outside_of_xcr0_xsa_220() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.xsetbv(a, 0x7);
     stage.vcpus[a].extended.reach_pkru();
     let first = stage.run(0, a);
@@ -122,7 +122,7 @@ fn at_most_two_xsetbv_for_every_pair_of_values() {
             for to in values {
                 for to_ever in values.into_iter().filter(|ever| ever & to == to) {
                     let mut stage = Stage::new(sapphire_rapids());
-                    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+                    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
                     stage.xsetbv(a, from_ever);
                     stage.xsetbv(a, from);
                     stage.xsetbv(b, to_ever);
@@ -148,7 +148,7 @@ fn at_most_two_xsetbv_for_every_pair_of_values() {
 #[test]
 fn what_software_laid_out_is_loaded_under_all_that_the_host_has() {
     let mut stage = Stage::new(sapphire_rapids());
-    let a = stage.add(Kind::Pv64, 1, 0);
+    let a = stage.add(VcpuKind::Pv64, 1, 0);
     stage.xsetbv(a, 0x3);
     assert_eq!(xsetbvs(&stage.run(0, a)), [0x6_02E7, 0x3]);
     stage.flush(0, a);
@@ -162,7 +162,7 @@ fn what_software_laid_out_is_loaded_under_all_that_the_host_has() {
 #[test]
 fn an_image_that_names_shadow_stacks_is_loaded_under_an_xss_that_has_them() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (hvm, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (hvm, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     guest_xss(&mut stage, hvm, PASID | CET_U);
     stage.run(1, hvm);
     stage.flush(1, hvm);
@@ -176,7 +176,7 @@ fn an_image_that_names_shadow_stacks_is_loaded_under_an_xss_that_has_them() {
 #[test]
 fn xcr0_has_all_of_both_masks_while_state_moves() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.xsetbv(a, 0x207);
     stage.xsetbv(b, 0xE7);
     stage.run(0, a);
@@ -193,7 +193,7 @@ fn xcr0_has_all_of_both_masks_while_state_moves() {
 #[test]
 fn xss_is_not_written_between_guests_with_the_hosts() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     for vcpu in [a, b] {
         guest_xss(&mut stage, vcpu, CET_U | CET_S);
         assert_eq!(wrmsrs(&stage.run(0, vcpu), Msr::Xss), [0; 0]);
@@ -203,7 +203,7 @@ fn xss_is_not_written_between_guests_with_the_hosts() {
 #[test]
 fn xss_goes_up_once_and_down_once_between_guests_with_less() {
     let mut stage = Stage::new(milan());
-    let (a, b, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0), stage.add(Kind::Pv64, 3, 0));
+    let (a, b, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0), stage.add(VcpuKind::Pv64, 3, 0));
     guest_xss(&mut stage, b, CET_U);
     assert_eq!(wrmsrs(&stage.run(0, a), Msr::Xss), [0], "down");
     let operations = stage.run(0, b);
@@ -218,7 +218,7 @@ fn xss_goes_up_once_and_down_once_between_guests_with_less() {
 #[test]
 fn equal_guests_with_less_than_the_hosts_still_need_it_for_the_save() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.run(0, a);
     assert_eq!(wrmsrs(&stage.run(0, b), Msr::Xss), [CET_U | CET_S, 0]);
 }
@@ -226,7 +226,7 @@ fn equal_guests_with_less_than_the_hosts_still_need_it_for_the_save() {
 #[test]
 fn a_guest_that_lacks_only_what_no_area_holds_needs_no_way_up() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     for vcpu in [a, b] {
         guest_xss(&mut stage, vcpu, PASID | CET_U | CET_S);
     }
@@ -237,7 +237,7 @@ fn a_guest_that_lacks_only_what_no_area_holds_needs_no_way_up() {
 #[test]
 fn the_hosts_xss_stays_where_the_exiting_bitmap_covers_the_difference() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     for vcpu in [a, b] {
         stage.vcpus[vcpu].extended.set_xss(GuestXss::Hosts);
         assert_eq!(wrmsrs(&stage.run(0, vcpu), Msr::Xss), [0; 0]);
@@ -249,7 +249,8 @@ fn leaving_hvm_puts_this_cpus_shadow_stack_back_after_the_save() {
     let mut stage = Stage::with_own(sapphire_rapids(), |own| {
         own.pl0_ssp = Some(0xFFFF_82D0_0000_0FF8 + u64::from(own.tables.cpu().number()) * 0x1000);
     });
-    let (hvm, other, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0), stage.add(Kind::Pv64, 3, 0));
+    let (hvm, other, pv) =
+        (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0), stage.add(VcpuKind::Pv64, 3, 0));
     stage.run(0, hvm);
     assert_eq!(wrmsrs(&stage.run(0, other), Msr::Pl0Ssp), [0; 0], "the next guest's comes with its area");
     let operations = stage.run(0, pv);
@@ -270,7 +271,7 @@ fn leaving_hvm_puts_this_cpus_shadow_stack_back_after_the_save() {
 #[test]
 fn without_xsaves_no_supervisor_component_and_no_xss_is_touched() {
     let mut stage = Stage::new(sandy_bridge());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.xsetbv(a, 0x7);
     stage.run(0, a);
     let operations = stage.run(0, b);
@@ -283,7 +284,7 @@ fn without_xsaves_no_supervisor_component_and_no_xss_is_touched() {
 #[test]
 fn without_xsave_there_is_no_xcr0_and_the_pointers_are_cleared_before_every_load_xsa_52_xsa_172() {
     let mut stage = Stage::new(barcelona());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.run(0, a);
     let operations = stage.run(0, b);
     assert_eq!(xsetbvs(&operations), [0; 0]);
@@ -298,14 +299,14 @@ fn without_xsave_there_is_no_xcr0_and_the_pointers_are_cleared_before_every_load
 #[test]
 fn cpus_that_load_the_pointers_do_not_clear_them() {
     let mut stage = Stage::new(milan());
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     assert_eq!(count(&stage.run(0, vcpu), |operation| *operation == Operation::ClearFpPointers), 0);
 }
 
 #[test]
 fn an_area_moves_only_while_its_vcpu_is_in_memory() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Hvm, 1, 0);
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
     let (here, there) = (AreaAddress::new(0x10000).unwrap(), AreaAddress::new(0x9_0000).unwrap());
     stage.run(0, vcpu);
     let the_vcpu = &mut stage.vcpus[vcpu];
@@ -322,7 +323,7 @@ fn an_area_moves_only_while_its_vcpu_is_in_memory() {
 #[test]
 fn an_image_that_software_edited_is_loaded_before_it_is_saved_over() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Hvm, 1, 0);
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
     stage.run(0, vcpu);
     stage.flush(0, vcpu);
     // Here the toolstack edits the area: the residence says that it may.
@@ -343,7 +344,7 @@ fn areas_are_aligned_and_not_at_zero() {
 fn xsaves_hosts_without_supervisor_components_write_no_xss_after_bring_up() {
     let platform = Platform { xss: Xss::RESET, supervisor: ComponentSet::EMPTY, ..milan() };
     let mut stage = Stage::new(platform);
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     for vcpu in [a, b, a] {
         assert_eq!(wrmsrs(&stage.run(0, vcpu), Msr::Xss), [0; 0]);
     }

@@ -4,8 +4,8 @@ mod stage;
 
 use proptest::prelude::*;
 use selfsame_switch::{
-    BreakpointError, Content, CpuId, Cr4, DR7_RESET, DebugRegister, DebugState, DrMask, Kind, Msr, Occupancy,
-    Operation, Platform, REGISTERS, Register, Segment, SegmentFault, Selector, StillResident, SwitchError,
+    BreakpointError, Content, CpuId, Cr4, DR7_RESET, DebugRegister, DebugState, DrMask, Msr, Occupancy, Operation,
+    Platform, REGISTERS, Register, Segment, SegmentFault, Selector, StillResident, SwitchError, VcpuKind,
 };
 use selfsame_xstate::LinearAddresses;
 use stage::{Stage, barcelona, count, milan, own, position, sandy_bridge, sapphire_rapids, written, wrmsrs};
@@ -36,8 +36,8 @@ fn an_address_is_legal_by_the_width_of_the_guests_addresses() {
 #[test]
 fn every_row_is_kept_after_a_switch_between_any_two_kinds() {
     for platform in [sapphire_rapids(), milan()] {
-        for from in [Kind::Pv64, Kind::Pv32, Kind::Hvm] {
-            for to in [Kind::Pv64, Kind::Pv32, Kind::Hvm] {
+        for from in [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm] {
+            for to in [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm] {
                 let mut stage = Stage::new(platform);
                 let (a, b) = (stage.add(from, 1, 0), stage.add(to, 2, 0));
                 stage.run(0, a);
@@ -46,7 +46,7 @@ fn every_row_is_kept_after_a_switch_between_any_two_kinds() {
                 for row in &REGISTERS {
                     let held = stage.cpus[0].trace.registers.get(row.register);
                     let follows_descriptors =
-                        to == Kind::Pv32 && matches!(row.register, Register::FsBase | Register::GsBase);
+                        to == VcpuKind::Pv32 && matches!(row.register, Register::FsBase | Register::GsBase);
                     match row.content(occupancy) {
                         Content::Vcpu | Content::Live if !follows_descriptors => {
                             assert_eq!(held, stage.vcpus[b].registers.get(row.register), "{} after {to:?}", row.name);
@@ -63,7 +63,7 @@ fn every_row_is_kept_after_a_switch_between_any_two_kinds() {
 #[test]
 fn equal_values_are_not_written_again() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.vcpus[b].registers = stage.vcpus[a].registers;
     stage.run(0, a);
     let operations = stage.run(0, b);
@@ -75,8 +75,8 @@ fn equal_values_are_not_written_again() {
 #[test]
 fn syscall_msrs_are_the_hypervisors_under_pv_and_go_straight_from_guest_to_guest_under_vmx() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0), stage.add(Kind::Pv64, 3, 0));
-    let other = stage.add(Kind::Pv64, 4, 0);
+    let (a, b, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0), stage.add(VcpuKind::Pv64, 3, 0));
+    let other = stage.add(VcpuKind::Pv64, 4, 0);
     stage.run(0, a);
     let hvm_to_hvm = stage.run(0, b);
     let hvm_to_pv = stage.run(0, pv);
@@ -91,7 +91,7 @@ fn syscall_msrs_are_the_hypervisors_under_pv_and_go_straight_from_guest_to_guest
 #[test]
 fn what_svm_carries_is_never_written_for_hvm() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.run(0, a);
     let operations = stage.run(0, b);
     for row in REGISTERS.iter().filter(|row| row.content(Occupancy::Svm) == Content::Carried) {
@@ -102,7 +102,7 @@ fn what_svm_carries_is_never_written_for_hvm() {
 #[test]
 fn a_guests_swapgs_is_read_back_without_rdmsr() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.switch(0, a);
     stage.enter(0, a);
     stage.cpus[0].trace.registers.set(Register::KernelGsBase, 0x5555_0000);
@@ -117,7 +117,7 @@ fn a_guests_swapgs_is_read_back_without_rdmsr() {
 fn no_switch_and_no_flush_reads_an_msr() {
     for platform in [sapphire_rapids(), milan(), sandy_bridge(), barcelona()] {
         let mut stage = Stage::new(platform);
-        let all: Vec<usize> = [Kind::Pv64, Kind::Pv32, Kind::Hvm, Kind::Pv64, Kind::Hvm]
+        let all: Vec<usize> = [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm, VcpuKind::Pv64, VcpuKind::Hvm]
             .into_iter()
             .zip(1..)
             .map(|(kind, domain)| stage.add(kind, domain, domain % 2))
@@ -138,8 +138,8 @@ fn no_switch_and_no_flush_reads_an_msr() {
 #[test]
 fn fsgsbase_is_on_only_for_guests_that_turned_it_on_xsa_293() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (with, without) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
-    let hvm = stage.add(Kind::Hvm, 3, 0);
+    let (with, without) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
+    let hvm = stage.add(VcpuKind::Hvm, 3, 0);
     stage.vcpus[without].guest_cr4 = 0;
     stage.run(0, with);
     assert_eq!(cr4s(&stage.run(0, without)), [stage::CR4 & !Cr4::FSGSBASE]);
@@ -152,7 +152,7 @@ fn fsgsbase_is_on_only_for_guests_that_turned_it_on_xsa_293() {
 #[test]
 fn between_two_guests_without_fsgsbase_the_hypervisor_turns_it_on_to_read_the_bases() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].guest_cr4 = 0;
     stage.vcpus[b].guest_cr4 = 0;
     stage.run(0, a);
@@ -176,7 +176,7 @@ fn the_guests_other_choices_in_cr4_are_taken_and_the_hypervisors_are_not_touched
 #[test]
 fn selectors_are_loaded_after_the_tables_and_before_the_bases() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[b].selectors.set(Segment::Fs, Selector::new(0x33));
     stage.run(0, a);
     let operations = stage.run(0, b);
@@ -190,7 +190,7 @@ fn selectors_are_loaded_after_the_tables_and_before_the_bases() {
 #[test]
 fn selectors_that_are_not_null_are_loaded_even_if_they_are_the_same_number() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     for vcpu in [a, b] {
         stage.vcpus[vcpu].selectors.set(Segment::Ds, Selector::new(0x2B));
         stage.vcpus[vcpu].selectors.set(Segment::Es, Selector::new(0x2));
@@ -204,7 +204,7 @@ fn selectors_that_are_not_null_are_loaded_even_if_they_are_the_same_number() {
 #[test]
 fn a_base_is_written_after_a_selector_brought_another_and_not_where_a_null_selector_left_it() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].selectors.set(Segment::Gs, Selector::new(0x33));
     stage.vcpus[b].registers.set(Register::GsBase, 0);
     stage.run(0, a);
@@ -213,7 +213,7 @@ fn a_base_is_written_after_a_selector_brought_another_and_not_where_a_null_selec
     assert_eq!(written(&operations, Register::GsBase), [0; 0], "the null selector cleared it");
 
     let mut old = Stage::new(Platform { clears_null_base: false, ..milan() });
-    let (a, b) = (old.add(Kind::Pv64, 1, 0), old.add(Kind::Pv64, 2, 0));
+    let (a, b) = (old.add(VcpuKind::Pv64, 1, 0), old.add(VcpuKind::Pv64, 2, 0));
     old.vcpus[a].selectors.set(Segment::Gs, Selector::new(0x33));
     old.vcpus[b].registers.set(Register::GsBase, 0);
     old.run(0, a);
@@ -223,7 +223,7 @@ fn a_base_is_written_after_a_selector_brought_another_and_not_where_a_null_selec
 #[test]
 fn a_selector_that_faults_becomes_null_and_is_told() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     let (segment, selector) = (Segment::Gs, Selector::new(0x1F3));
     stage.vcpus[vcpu].selectors.set(segment, selector);
     let cpu = &mut stage.cpus[0];
@@ -237,7 +237,7 @@ fn a_selector_that_faults_becomes_null_and_is_told() {
 #[test]
 fn before_vmrun_no_selector_of_a_pv_guest_is_left_in_ds_or_es() {
     let mut stage = Stage::new(milan());
-    let (pv, hvm) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (pv, hvm) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.vcpus[pv].selectors.set(Segment::Ds, Selector::new(0x2F));
     stage.run(0, pv);
     assert!(stage.run(0, hvm).contains(&Operation::LoadSelector(Segment::Ds, Selector::NULL)));
@@ -246,7 +246,7 @@ fn before_vmrun_no_selector_of_a_pv_guest_is_left_in_ds_or_es() {
 #[test]
 fn a_register_of_the_current_vcpu_is_written_at_once_and_of_another_later() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.run(0, a);
     let cpu = &mut stage.cpus[0];
     cpu.switcher.write_register(&mut cpu.trace, &mut stage.vcpus[a], Register::TscAux, 77);
@@ -261,7 +261,7 @@ fn a_register_of_the_current_vcpu_is_written_at_once_and_of_another_later() {
 fn what_a_cpu_lacks_is_not_touched() {
     let registers = Register::ALL.into_iter().filter(|&register| register != Register::PsrAssoc).collect();
     let mut stage = Stage::new(Platform { registers, has_ibpb: false, ..sapphire_rapids() });
-    let vcpu = stage.add(Kind::Hvm, 1, 0);
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
     let mut operations = stage.run(0, vcpu);
     operations.extend(stage.flush(0, vcpu));
     assert_eq!(written(&operations, Register::PsrAssoc), [0; 0]);
@@ -271,7 +271,7 @@ fn what_a_cpu_lacks_is_not_touched() {
 #[test]
 fn idle_accounts_for_itself_and_has_its_own_speculation_controls() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     stage.run(0, vcpu);
     let operations = stage.flush(0, vcpu);
     for register in [Register::PsrAssoc, Register::SpecCtrl] {
@@ -283,7 +283,7 @@ fn idle_accounts_for_itself_and_has_its_own_speculation_controls() {
 #[test]
 fn every_vcpu_that_is_put_on_gets_a_barrier_xsa_479() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     assert_eq!(wrmsrs(&stage.run(0, a), Msr::PredCmd), [1]);
     assert_eq!(wrmsrs(&stage.run(0, a), Msr::PredCmd), [0; 0], "it never left");
     stage.flush(0, a);
@@ -297,7 +297,7 @@ fn every_vcpu_that_is_put_on_gets_a_barrier_xsa_479() {
 #[test]
 fn a_vcpu_may_not_be_loaded_before_its_step_ran_elsewhere() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.run(0, a);
     let attempt = |stage: &mut Stage| {
         let cpu = &mut stage.cpus[1];
@@ -317,7 +317,7 @@ fn a_vcpu_may_not_be_loaded_before_its_step_ran_elsewhere() {
 #[test]
 fn a_vcpu_whose_step_has_not_run_can_be_flushed_from_under_the_next_one() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.run(0, a);
     stage.switch(0, b);
     let flushed = stage.flush(0, a);
@@ -331,7 +331,7 @@ fn a_vcpu_whose_step_has_not_run_can_be_flushed_from_under_the_next_one() {
 #[test]
 fn who_is_not_on_the_cpu_is_refused() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b, c) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0), stage.add(Kind::Pv64, 3, 0));
+    let (a, b, c) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0), stage.add(VcpuKind::Pv64, 3, 0));
     stage.run(0, a);
     let current = Some(stage.vcpus[a].name());
     let cpu = &mut stage.cpus[0];
@@ -351,7 +351,7 @@ fn who_is_not_on_the_cpu_is_refused() {
 #[test]
 fn a_32_bit_pv_vcpu_is_refused_by_a_hypervisor_with_shadow_stacks() {
     let mut stage = Stage::with_own(sapphire_rapids(), |own| own.pl0_ssp = Some(0xFFFF_82D0_0000_0FF8));
-    let vcpu = stage.add(Kind::Pv32, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv32, 1, 0);
     let cpu = &mut stage.cpus[0];
     let refused = cpu.switcher.switch(&mut cpu.trace, None, &mut stage.vcpus[vcpu]).unwrap_err();
     assert_eq!(refused, SwitchError::Pv32UnderShadowStacks);
@@ -374,7 +374,7 @@ fn debug_writes(operations: &[Operation]) -> Vec<(DebugRegister, u64)> {
 #[test]
 fn breakpoints_are_turned_off_and_no_more_for_a_guest_without() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].debug = breakpoints(0x1000);
     assert_eq!(debug_writes(&stage.run(0, a)).last(), Some(&(DebugRegister::Dr7, DR7_RESET | 0x55)));
     assert_eq!(debug_writes(&stage.run(0, b)), [(DebugRegister::Dr7, DR7_RESET)]);
@@ -384,7 +384,7 @@ fn breakpoints_are_turned_off_and_no_more_for_a_guest_without() {
 #[test]
 fn no_breakpoint_is_ever_a_mixture_of_two_guests() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].debug = breakpoints(0x1000);
     stage.vcpus[b].debug = breakpoints(0x2000);
     stage.run(0, a);
@@ -397,7 +397,7 @@ fn no_breakpoint_is_ever_a_mixture_of_two_guests() {
 #[test]
 fn masks_of_the_last_guest_never_reach_one_that_does_not_know_of_them_xsa_444() {
     let mut stage = Stage::new(milan());
-    let (knows, does_not) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (knows, does_not) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.change(knows, |vcpu| vcpu.with_debug(DebugState { masks: [0xFFF, 0xFF, 0xF, 0], ..DebugState::RESET }));
     stage.vcpus[does_not].debug = breakpoints(0x1000);
     let first = stage.run(0, knows);
@@ -412,7 +412,7 @@ fn masks_of_the_last_guest_never_reach_one_that_does_not_know_of_them_xsa_444() 
 #[test]
 fn cpus_without_masks_have_none_written() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     stage.vcpus[vcpu].debug = breakpoints(0x1000);
     let operations = stage.run(0, vcpu);
     assert!(DrMask::ALL.into_iter().all(|mask| wrmsrs(&operations, Msr::DrMask(mask)).is_empty()));
@@ -421,7 +421,7 @@ fn cpus_without_masks_have_none_written() {
 #[test]
 fn an_hvm_guest_gets_the_debug_registers_at_its_first_mov_and_they_follow_it() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.vcpus[a].debug.addresses = [1, 2, 3, 4];
     assert_eq!(debug_writes(&stage.run(0, a)), []);
     let cpu = &mut stage.cpus[0];
@@ -443,7 +443,7 @@ fn an_hvm_guest_gets_the_debug_registers_at_its_first_mov_and_they_follow_it() {
 #[test]
 fn what_the_debug_exceptions_of_one_guest_leave_in_dr6_is_not_taken_for_the_value_of_the_next() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (with_access, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (with_access, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.change(with_access, |vcpu| vcpu.with_debug(DebugState::RESET));
     stage.run(0, with_access);
     stage.switch(0, pv);
@@ -456,9 +456,9 @@ fn what_the_debug_exceptions_of_one_guest_leave_in_dr6_is_not_taken_for_the_valu
 #[test]
 fn a_new_vcpu_is_not_taken_for_an_old_one_of_its_name() {
     let mut stage = Stage::new(sapphire_rapids());
-    let old = stage.add(Kind::Hvm, 1, 0);
+    let old = stage.add(VcpuKind::Hvm, 1, 0);
     stage.run(0, old);
-    let new = stage.add(Kind::Hvm, 1, 0);
+    let new = stage.add(VcpuKind::Hvm, 1, 0);
     let not_current = SwitchError::NotCurrent { current: Some(stage.vcpus[old].name()) };
     let cpu = &mut stage.cpus[0];
     assert_eq!(cpu.switcher.enter(&stage.vcpus[new]).unwrap_err(), not_current);

@@ -3,7 +3,7 @@
 
 mod stage;
 
-use selfsame_switch::{DeviceNotAvailable, GuestXfd, Kind, Msr, Operation};
+use selfsame_switch::{DeviceNotAvailable, GuestXfd, Msr, Operation, VcpuKind};
 use selfsame_xstate::{Component, Geometry, XfdWrites, wrmsr_xfd, wrmsr_xfd_err};
 use stage::{Stage, count, milan, position, sapphire_rapids, set, wrmsrs, xsetbvs};
 
@@ -19,7 +19,7 @@ fn is_write_of(msr: Msr) -> impl Fn(&Operation) -> bool {
 
 /// A guest with AMX that passes writes of XFD through.
 fn with_amx(stage: &mut Stage, is_intercepted: bool) -> usize {
-    let vcpu = stage.add(Kind::Hvm, 1, stage.vcpus.len().try_into().unwrap());
+    let vcpu = stage.add(VcpuKind::Hvm, 1, stage.vcpus.len().try_into().unwrap());
     stage.give_xfd(vcpu, GuestXfd::new(is_intercepted));
     stage.xsetbv(vcpu, 0x6_0007);
     vcpu
@@ -36,7 +36,7 @@ fn guest_xfd(xfd: u64, xfd_err: u64) -> GuestXfd {
 #[test]
 fn a_guest_without_xfd_pays_nothing() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Hvm, 1, 0);
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
     let first = stage.run(0, vcpu);
     assert_eq!(count(&first, is_rdmsr), 0);
     assert_eq!(wrmsrs(&first, Msr::Xfd), [0; 0]);
@@ -109,7 +109,7 @@ fn xfd_err_is_never_left_for_the_host_or_the_next_guest() {
 #[test]
 fn a_value_that_the_guest_wrote_without_an_exit_follows_it() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (with_amx(&mut stage, false), stage.add(Kind::Hvm, 2, 0));
+    let (a, b) = (with_amx(&mut stage, false), stage.add(VcpuKind::Hvm, 2, 0));
     stage.switch(0, a);
     stage.enter(0, a);
     stage.cpus[0].trace.xfd = TILE_DATA;
@@ -137,7 +137,7 @@ fn nm_by_task_switched_has_no_payload_whatever_xfd_err_holds() {
 #[test]
 fn task_switched_is_set_last_and_cleared_first() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].has_task_switched = true;
     stage.switch(0, a);
     let entered = stage.enter(0, a);
@@ -179,7 +179,7 @@ fn guests_enable_18_19_or_both_and_disable_them_one_by_one() {
         (tiles | registers, registers),
     ] {
         let mut stage = Stage::new(platform);
-        let vcpu = stage.add(Kind::Hvm, 1, 0);
+        let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
         let mut guest = GuestXfd::new(true);
         let writes = XfdWrites::Intercepted { policy: set(0x7 | states) };
         guest.write_xfd(wrmsr_xfd(disabled, writes, &geometry).unwrap());
@@ -204,7 +204,7 @@ fn guests_enable_18_19_or_both_and_disable_them_one_by_one() {
 #[test]
 fn tile_data_that_xfd_disables_is_saved_and_loaded_like_the_rest() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (with_amx(&mut stage, true), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (with_amx(&mut stage, true), stage.add(VcpuKind::Pv64, 2, 0));
     stage.give_xfd(a, guest_xfd(TILE_DATA, 0));
     stage.run(0, a);
     assert!(stage::saved(&stage.run(0, b)).unwrap().1.contains(Component::XTILEDATA));
@@ -223,7 +223,7 @@ impl Nested {
     /// L1, which has no AMX state of its own in use, ready to run L2.
     fn new() -> Self {
         let mut l0 = Stage::new(sapphire_rapids());
-        let l1 = l0.add(Kind::Hvm, 1, 0);
+        let l1 = l0.add(VcpuKind::Hvm, 1, 0);
         l0.give_xfd(l1, GuestXfd::new(false));
         l0.xsetbv(l1, 0x6_0007);
         l0.switch(Self::CPU, l1);

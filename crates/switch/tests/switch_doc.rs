@@ -10,21 +10,21 @@ use std::fs;
 
 use selfsame_cpuid::{Leaves, LevellingCapabilities, Regs};
 use selfsame_switch::{
-    Kind, Likeness, Msr, Occupancy, Operation, Platform, REGISTERS, Register, STATES, Transition, Visibility, play,
+    Likeness, Msr, Occupancy, Operation, Platform, REGISTERS, Register, STATES, Transition, VcpuKind, Visibility, play,
 };
 use stage::{barcelona, count, milan, sandy_bridge, sapphire_rapids};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/switch.md");
 
 const TRANSITIONS: [(&str, Transition); 8] = [
-    ("resume pv", Transition::Resume(Kind::Pv64)),
-    ("resume hvm", Transition::Resume(Kind::Hvm)),
-    ("pv→pv", Transition::Switch(Kind::Pv64, Kind::Pv64)),
-    ("pv→hvm", Transition::Switch(Kind::Pv64, Kind::Hvm)),
-    ("hvm→pv", Transition::Switch(Kind::Hvm, Kind::Pv64)),
-    ("hvm→hvm", Transition::Switch(Kind::Hvm, Kind::Hvm)),
-    ("flush pv", Transition::Flush(Kind::Pv64)),
-    ("flush hvm", Transition::Flush(Kind::Hvm)),
+    ("resume pv", Transition::Resume(VcpuKind::Pv64)),
+    ("resume hvm", Transition::Resume(VcpuKind::Hvm)),
+    ("pv→pv", Transition::Switch(VcpuKind::Pv64, VcpuKind::Pv64)),
+    ("pv→hvm", Transition::Switch(VcpuKind::Pv64, VcpuKind::Hvm)),
+    ("hvm→pv", Transition::Switch(VcpuKind::Hvm, VcpuKind::Pv64)),
+    ("hvm→hvm", Transition::Switch(VcpuKind::Hvm, VcpuKind::Hvm)),
+    ("flush pv", Transition::Flush(VcpuKind::Pv64)),
+    ("flush hvm", Transition::Flush(VcpuKind::Hvm)),
 ];
 
 /// Zen 3 whose faulting does not work.
@@ -124,7 +124,7 @@ fn docs_switch_md_is_what_the_code_does() {
 
 /// Every transition between kinds, on every platform, alike and different.
 fn all() -> Vec<(String, Transition, Likeness, Vec<Operation>)> {
-    let kinds = [Kind::Pv64, Kind::Pv32, Kind::Hvm];
+    let kinds = [VcpuKind::Pv64, VcpuKind::Pv32, VcpuKind::Hvm];
     let mut transitions: Vec<Transition> = kinds
         .into_iter()
         .flat_map(|kind| [Transition::Resume(kind), Transition::Arrive(kind), Transition::Flush(kind)])

@@ -7,8 +7,8 @@ use selfsame_switch::gdt::{
     LIMIT_AFTER_VMX_EXIT,
 };
 use selfsame_switch::{
-    Bitness, CpuId, CpuTables, Cr3, DomainId, Frame, GdtBase, GdtPage, Gdtr, GuestSlot, Kind, L1Entry, Ldt, Operation,
-    PerDomainArea, SwitchError, VcpuId,
+    Bitness, CpuId, CpuTables, Cr3, DomainId, Frame, GdtBase, GdtPage, Gdtr, GuestSlot, L1Entry, Ldt, Operation,
+    PerDomainArea, SwitchError, VcpuId, VcpuKind,
 };
 use stage::{Stage, count, milan, own, position, sapphire_rapids};
 
@@ -47,7 +47,7 @@ fn gdtr_of(stage: &Stage, vcpu: usize) -> Gdtr {
 #[test]
 fn between_equal_numbers_on_the_same_cpu_there_is_no_lgdt_and_no_l1_write() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 3), stage.add(Kind::Pv64, 2, 3));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 3), stage.add(VcpuKind::Pv64, 2, 3));
     stage.run(0, a);
     stage.run(0, b);
     for vcpu in [a, b, a, b] {
@@ -60,7 +60,7 @@ fn between_equal_numbers_on_the_same_cpu_there_is_no_lgdt_and_no_l1_write() {
 #[test]
 fn between_other_numbers_of_other_domains_the_default_table_bridges_cr3() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 3), stage.add(Kind::Pv64, 2, 4));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 3), stage.add(VcpuKind::Pv64, 2, 4));
     stage.run(0, a);
     let operations = stage.run(0, b);
     assert_eq!(lgdts(&operations), [default_gdtr(0), gdtr_of(&stage, b)]);
@@ -75,7 +75,7 @@ fn between_other_numbers_of_other_domains_the_default_table_bridges_cr3() {
 #[test]
 fn between_vcpus_of_one_domain_one_lgdt_is_enough() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 3), stage.add(Kind::Pv64, 1, 4));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 3), stage.add(VcpuKind::Pv64, 1, 4));
     stage.run(0, a);
     assert_eq!(lgdts(&stage.run(0, b)), [gdtr_of(&stage, b)], "both tables are mapped all the time");
 }
@@ -83,7 +83,7 @@ fn between_vcpus_of_one_domain_one_lgdt_is_enough() {
 #[test]
 fn an_entry_is_written_before_cr3_and_followed_by_invlpg_before_the_table_is_used() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.run(0, a);
     let operations = stage.run(0, b);
     let (l1, cr3, invlpg) =
@@ -98,7 +98,7 @@ fn an_entry_is_written_before_cr3_and_followed_by_invlpg_before_the_table_is_use
 #[test]
 fn the_entry_is_this_cpus_and_follows_the_vcpu_from_cpu_to_cpu() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (native, compat) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv32, 2, 0));
+    let (native, compat) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv32, 2, 0));
     for (vcpu, bitness) in [(native, Bitness::Native), (compat, Bitness::Compat)] {
         for cpu in [0, 1, 0] {
             let operations = stage.run(cpu, vcpu);
@@ -115,7 +115,8 @@ fn the_entry_is_this_cpus_and_follows_the_vcpu_from_cpu_to_cpu() {
 #[test]
 fn hvm_and_idle_have_the_default_table() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (pv, hvm, other) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0), stage.add(Kind::Hvm, 3, 0));
+    let (pv, hvm, other) =
+        (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0), stage.add(VcpuKind::Hvm, 3, 0));
     stage.run(0, pv);
     let operations = stage.run(0, hvm);
     assert_eq!(lgdts(&operations), [default_gdtr(0)]);
@@ -128,14 +129,14 @@ fn hvm_and_idle_have_the_default_table() {
 #[test]
 fn a_vmx_exit_leaves_a_limit_that_idle_does_not_keep_and_hvm_does_not_mind() {
     let mut vmx = Stage::new(sapphire_rapids());
-    let (a, b) = (vmx.add(Kind::Hvm, 1, 0), vmx.add(Kind::Hvm, 2, 0));
+    let (a, b) = (vmx.add(VcpuKind::Hvm, 1, 0), vmx.add(VcpuKind::Hvm, 2, 0));
     vmx.run(0, a);
     assert_eq!(lgdts(&vmx.run(0, b)), []);
     assert_eq!(lgdts(&vmx.flush(0, b)), [default_gdtr(0)]);
     assert_eq!((default_gdtr(0).limit(), LIMIT_AFTER_VMX_EXIT), (LIMIT, 0xFFFF));
 
     let mut svm = Stage::new(milan());
-    let a = svm.add(Kind::Hvm, 1, 0);
+    let a = svm.add(VcpuKind::Hvm, 1, 0);
     svm.run(0, a);
     assert_eq!(lgdts(&svm.flush(0, a)), [], "#VMEXIT brings the limit back");
 }
@@ -143,7 +144,7 @@ fn a_vmx_exit_leaves_a_limit_that_idle_does_not_keep_and_hvm_does_not_mind() {
 #[test]
 fn an_hvm_vcpu_that_was_never_entered_leaves_the_limit_alone() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (hvm, pv) = (stage.add(Kind::Hvm, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (hvm, pv) = (stage.add(VcpuKind::Hvm, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.run(0, pv);
     stage.switch(0, hvm);
     stage.switch(0, pv);
@@ -155,7 +156,7 @@ fn an_hvm_vcpu_that_was_never_entered_leaves_the_limit_alone() {
 #[test]
 fn the_ldt_is_loaded_where_it_differs_and_is_null_for_none() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.vcpus[a].ldt_descriptors = 16;
     let is_ldt = |operation: &Operation| matches!(operation, Operation::Lldt(_) | Operation::LdtDescriptor(..));
     let of = |operations: Vec<Operation>| operations.into_iter().filter(is_ldt).collect::<Vec<_>>();
@@ -175,7 +176,7 @@ fn the_ldt_is_loaded_where_it_differs_and_is_null_for_none() {
 #[test]
 fn a_vmx_exit_takes_the_ldt_away() {
     let mut stage = Stage::new(sapphire_rapids());
-    let (pv, hvm) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0));
+    let (pv, hvm) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
     stage.vcpus[pv].ldt_descriptors = 1;
     stage.run(0, pv);
     stage.run(0, hvm);
@@ -185,7 +186,7 @@ fn a_vmx_exit_takes_the_ldt_away() {
 #[test]
 fn an_ldt_that_the_guest_sets_while_it_runs_is_loaded_at_once() {
     let mut stage = Stage::new(milan());
-    let vcpu = stage.add(Kind::Pv32, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv32, 1, 0);
     stage.run(0, vcpu);
     stage.vcpus[vcpu].ldt_descriptors = 8192;
     let cpu = &mut stage.cpus[0];
@@ -200,7 +201,7 @@ fn an_ldt_that_the_guest_sets_while_it_runs_is_loaded_at_once() {
 #[test]
 fn cr3_is_written_for_other_page_tables_and_for_those_of_idle_xsa_494() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 1, 1));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 1, 1));
     let shared = stage.vcpus[a].cr3;
     stage.vcpus[b].cr3 = shared;
     assert!(stage.run(0, a).contains(&Operation::Cr3(shared)));
@@ -216,7 +217,7 @@ fn cr3_is_written_for_other_page_tables_and_for_those_of_idle_xsa_494() {
 #[test]
 fn one_cr3_of_two_domains_is_two_address_spaces() {
     let mut stage = Stage::new(milan());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 1));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 1));
     stage.vcpus[b].cr3 = stage.vcpus[a].cr3;
     stage.run(0, a);
     let operations = stage.run(0, b);
@@ -227,7 +228,7 @@ fn one_cr3_of_two_domains_is_two_address_spaces() {
 #[test]
 fn sleep_and_firmware_make_nothing_of_what_was_known() {
     let mut stage = Stage::new(sapphire_rapids());
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     stage.run(0, vcpu);
     let cpu = &mut stage.cpus[0];
     assert_eq!(cpu.switcher.set_up_again(&mut cpu.trace), Err(SwitchError::Occupied));
@@ -239,7 +240,7 @@ fn sleep_and_firmware_make_nothing_of_what_was_known() {
     assert!(again.contains(&Operation::Lgdt(default_gdtr(0))), "firmware loads a table of its own");
     assert!(again.contains(&Operation::Cr3(own(0).cr3)));
     let mut fresh = Stage::new(sapphire_rapids());
-    fresh.add(Kind::Pv64, 1, 0);
+    fresh.add(VcpuKind::Pv64, 1, 0);
     let l1 = |operations: Vec<Operation>| {
         operations.into_iter().filter(|operation| !is_l1(operation) && !is_invlpg(operation)).collect::<Vec<_>>()
     };

@@ -5,7 +5,7 @@ mod stage;
 
 use proptest::prelude::*;
 use selfsame_cpuid::{Capability, FaultingControl, Leaves, LevellingCapabilities, Regs, Word};
-use selfsame_switch::{Cr4, Kind, MaskWrites, Msr, Operation, Platform, Shown, Visibility, VisibilityWarning};
+use selfsame_switch::{Cr4, MaskWrites, Msr, Operation, Platform, Shown, VcpuKind, Visibility, VisibilityWarning};
 use stage::{Stage, milan, sandy_bridge, sapphire_rapids, wrmsrs};
 
 const OSXSAVE: u32 = 1 << 27;
@@ -161,8 +161,9 @@ fn masks_are_written_for_pv_only_and_not_between_equal_guests() {
         stage.vcpus[vcpu].shown = shown;
         vcpu
     };
-    let (a, equal) = (add(&mut stage, Kind::Pv64, 1, shown), add(&mut stage, Kind::Pv64, 2, shown));
-    let (hvm, different) = (add(&mut stage, Kind::Hvm, 3, Shown::default()), add(&mut stage, Kind::Pv32, 4, other));
+    let (a, equal) = (add(&mut stage, VcpuKind::Pv64, 1, shown), add(&mut stage, VcpuKind::Pv64, 2, shown));
+    let (hvm, different) =
+        (add(&mut stage, VcpuKind::Hvm, 3, Shown::default()), add(&mut stage, VcpuKind::Pv32, 4, other));
     let mask_writes = |operations: Vec<Operation>| {
         operations
             .iter()
@@ -192,7 +193,7 @@ fn the_hypervisor_unmasks_before_it_asks_and_the_guests_masks_come_back() {
     let raw = sandy_bridge_leaves();
     let visibility = masks(&raw, u64::MAX);
     let mut stage = Stage::new(Platform { visibility, ..sandy_bridge() });
-    let vcpu = stage.add(Kind::Pv64, 1, 0);
+    let vcpu = stage.add(VcpuKind::Pv64, 1, 0);
     stage.vcpus[vcpu].shown = Shown::pv(&visibility, &raw, &raw, 0);
     stage.run(0, vcpu);
     let cpu = &mut stage.cpus[0];
@@ -208,9 +209,9 @@ fn the_hypervisor_unmasks_before_it_asks_and_the_guests_masks_come_back() {
 fn faulting_is_on_under_pv_and_as_the_guest_has_it_under_hvm() {
     for (platform, msr, bit) in [(sapphire_rapids(), Msr::MiscFeaturesEnables, 0), (milan(), Msr::Hwcr, 35)] {
         let mut stage = Stage::with_own(platform, |own| own.faulting_register = 0x1_0000_0100);
-        let (pv, hvm) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Hvm, 2, 0));
-        let (other, manager) = (stage.add(Kind::Pv64, 3, 0), stage.add(Kind::Pv64, 0, 0));
-        let asked = stage.add(Kind::Hvm, 4, 0);
+        let (pv, hvm) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Hvm, 2, 0));
+        let (other, manager) = (stage.add(VcpuKind::Pv64, 3, 0), stage.add(VcpuKind::Pv64, 0, 0));
+        let asked = stage.add(VcpuKind::Hvm, 4, 0);
         stage.vcpus[manager].shown.is_faulting = false;
         stage.vcpus[asked].shown.is_faulting = true;
         let on = 0x1_0000_0100 | 1 << bit;
@@ -236,7 +237,7 @@ fn without_hardware_nothing_is_written_and_the_administrator_is_warned() {
     assert_eq!(faulting.warning(&raw, none), None, "what faulting decides needs no masks");
 
     let mut stage = Stage::new(sandy_bridge());
-    let (a, b) = (stage.add(Kind::Pv64, 1, 0), stage.add(Kind::Pv64, 2, 0));
+    let (a, b) = (stage.add(VcpuKind::Pv64, 1, 0), stage.add(VcpuKind::Pv64, 2, 0));
     stage.run(0, a);
     let operations = stage.run(0, b);
     let is_visibility = |operation: &&Operation| {

@@ -7,9 +7,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use selfsame_switch::{
-    AreaAddress, Bitness, Cpu, Cr3, Cr4, DebugRegister, DomainId, Extended, Gdtr, GuestSlot, GuestXss, Kind, L1Entry,
-    Ldt, Msr, MsrWrite, Platform, Register, Registers, Segment, SegmentFault, Selector, Selectors, Shown, Switcher,
-    Vcpu, VcpuId, VcpuName, XstateStep,
+    AreaAddress, Bitness, Cpu, Cr3, Cr4, DebugRegister, DomainId, Extended, Gdtr, GuestSlot, GuestXss, L1Entry, Ldt,
+    Msr, MsrWrite, Platform, Register, Registers, Segment, SegmentFault, Selector, Selectors, Shown, Switcher, Vcpu,
+    VcpuId, VcpuKind, VcpuName, XstateStep,
 };
 use selfsame_xstate::Xcr0;
 
@@ -159,13 +159,13 @@ impl Cpu for Sink {
 }
 
 /// A vCPU whose every register differs from those of the others.
-fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
+fn vcpu(platform: &Platform, kind: VcpuKind, number: u16) -> Vcpu {
     let far = u64::from(number);
     let name = VcpuName::new(DomainId::new(number), VcpuId::new(0).unwrap());
     let mut extended = Extended::new(AreaAddress::new(far * 0x10000).unwrap());
     extended.xsetbv(platform.xcr0);
     extended.set_xss(GuestXss::Own(platform.xss));
-    let shown = Shown { is_faulting: kind != Kind::Hvm, ..Shown::default() };
+    let shown = Shown { is_faulting: kind != VcpuKind::Hvm, ..Shown::default() };
     let mut vcpu = Vcpu::new(name, kind, extended, Cr3::new(far << 12).unwrap(), shown);
     for register in Register::ALL {
         vcpu.registers.set(register, far);
@@ -175,7 +175,7 @@ fn vcpu(platform: &Platform, kind: Kind, number: u16) -> Vcpu {
 }
 
 /// Two vCPUs take turns on a CPU: the switch, the entry and the exit of one turn.
-fn turns(c: &mut Criterion, name: &str, platform: &Platform, kinds: [Kind; 2]) {
+fn turns(c: &mut Criterion, name: &str, platform: &Platform, kinds: [VcpuKind; 2]) {
     let mut cpu = Sink::default();
     let mut switcher = Switcher::bring_up(platform, own(0), &mut cpu);
     let (mut a, mut b) = (vcpu(platform, kinds[0], 1), vcpu(platform, kinds[1], 2));
@@ -199,10 +199,10 @@ fn turns(c: &mut Criterion, name: &str, platform: &Platform, kinds: [Kind; 2]) {
 
 fn plan(c: &mut Criterion) {
     let (vmx, svm) = (sapphire_rapids(), milan());
-    turns(c, "pv to pv", &vmx, [Kind::Pv64, Kind::Pv64]);
-    turns(c, "hvm to hvm, vmx", &vmx, [Kind::Hvm, Kind::Hvm]);
-    turns(c, "hvm to hvm, svm", &svm, [Kind::Hvm, Kind::Hvm]);
-    turns(c, "pv to hvm to pv, vmx", &vmx, [Kind::Pv64, Kind::Hvm]);
+    turns(c, "pv to pv", &vmx, [VcpuKind::Pv64, VcpuKind::Pv64]);
+    turns(c, "hvm to hvm, vmx", &vmx, [VcpuKind::Hvm, VcpuKind::Hvm]);
+    turns(c, "hvm to hvm, svm", &svm, [VcpuKind::Hvm, VcpuKind::Hvm]);
+    turns(c, "pv to hvm to pv, vmx", &vmx, [VcpuKind::Pv64, VcpuKind::Hvm]);
 }
 
 criterion_group!(benches, plan);

@@ -315,8 +315,8 @@ pub(super) const MUTANTS: &[Mutant] = &[
     mutant(
         "masks-not-switched",
         "visibility.rs",
-        "Visibility::Masks(masks) if to.kind() != Kind::Hvm => {",
-        "Visibility::Masks(masks) if to.kind() != Kind::Hvm && false => {",
+        "Visibility::Masks(masks) if to.kind() != VcpuKind::Hvm => {",
+        "Visibility::Masks(masks) if to.kind() != VcpuKind::Hvm && false => {",
     ),
     mutant(
         "osxsave-not-the-guests",

@@ -9,7 +9,7 @@ use selfsame_machine::proof::{
 use selfsame_machine::{Area, Controls, Cr4, Fault, Hardware, Machine, NmCause, Virtualisation, msr};
 use selfsame_switch::{
     AreaAddress, CpuId, CpuTables, Cr3, DeviceNotAvailable, DomainId, Entry, Extended, Frame, GdtPage, GuestXfd,
-    GuestXss, Kind, Own, PerDomainArea, Platform, Register, Registers, Shown, SwitchError, Switcher, Vcpu, VcpuId,
+    GuestXss, Own, PerDomainArea, Platform, Register, Registers, Shown, SwitchError, Switcher, Vcpu, VcpuId, VcpuKind,
     VcpuName, Visibility, xss_exiting_bitmap,
 };
 use selfsame_xstate::{ComponentSet, Configurations, Xcr0, Xfd, Xss};
@@ -80,9 +80,9 @@ impl Client for Planned {
     fn create(&mut self, new: NewVcpu) -> Area {
         let name = VcpuName::new(DomainId::new(new.shape.domain), VcpuId::new(new.shape.vcpu).unwrap());
         let kind = match new.shape.kind {
-            GuestKind::Pv64 => Kind::Pv64,
-            GuestKind::Pv32 => Kind::Pv32,
-            GuestKind::Hvm => Kind::Hvm,
+            GuestKind::Pv64 => VcpuKind::Pv64,
+            GuestKind::Pv32 => VcpuKind::Pv32,
+            GuestKind::Hvm => VcpuKind::Hvm,
         };
         let extended = Extended::new(AreaAddress::new(new.area).unwrap());
         let cr4 = if self.shape.save == SaveInstructions::Fxsave { 0 } else { Cr4::OSXSAVE.0 };

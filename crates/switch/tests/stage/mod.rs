@@ -7,8 +7,8 @@ use std::mem;
 use std::rc::Rc;
 
 use selfsame_switch::{
-    AreaAddress, Content, Cr3, Cr4, DomainId, Extended, GuestXfd, Kind, Msr, Occupancy, Operation, Own, Platform,
-    REGISTERS, Register, Selectors, Shown, Switcher, Trace, Vcpu, VcpuId, VcpuName,
+    AreaAddress, Content, Cr3, Cr4, DomainId, Extended, GuestXfd, Msr, Occupancy, Operation, Own, Platform, REGISTERS,
+    Register, Selectors, Shown, Switcher, Trace, Vcpu, VcpuId, VcpuKind, VcpuName,
 };
 use selfsame_xstate::{ComponentSet, Xcr0};
 
@@ -66,12 +66,12 @@ impl Stage {
     }
 
     /// Adds a vCPU with values of its own everywhere, and returns its number.
-    pub(crate) fn add(&mut self, kind: Kind, domain: u16, vcpu: u16) -> usize {
+    pub(crate) fn add(&mut self, kind: VcpuKind, domain: u16, vcpu: u16) -> usize {
         let number = u64::try_from(self.vcpus.len()).unwrap();
         let name = VcpuName::new(DomainId::new(domain), VcpuId::new(vcpu).unwrap());
         let extended = Extended::new(AreaAddress::new((number + 1) * 0x10000).unwrap());
         let cr3 = Cr3::new((number + 1) << 32).unwrap();
-        let shown = Shown { is_faulting: kind != Kind::Hvm, ..Shown::default() };
+        let shown = Shown { is_faulting: kind != VcpuKind::Hvm, ..Shown::default() };
         let mut vcpu = Vcpu::new(name, kind, extended, cr3, shown);
         for (at, register) in Register::ALL.into_iter().enumerate() {
             vcpu.registers.set(register, (number + 1) << 16 | u64::try_from(at).unwrap());

@@ -6,8 +6,8 @@ use selfsame_cpuid::{ApicId, Policy, Rule, VcpuView, What};
 use selfsame_hypervisor::pages::Pages;
 use selfsame_hypervisor::{EmbedError, Fault, Lock, Outcome, embed_parameters, guest_ports};
 use selfsame_switch::{
-    AreaAddress, Cpu, Cr3, DomainId, Extended, GuestXss, Kind, Shown, StillResident, SwitchError, Switcher, Vcpu,
-    VcpuId, VcpuName,
+    AreaAddress, Cpu, Cr3, DomainId, Extended, GuestXss, Shown, StillResident, SwitchError, Switcher, Vcpu, VcpuId,
+    VcpuKind, VcpuName,
 };
 use selfsame_xstate::{
     AccumulatedXcr0, Area, AreaError, AreaMemoryError, Class, ComponentSet, Exception, LinearAddresses, ResizeError,
@@ -171,7 +171,7 @@ impl Guest {
         let cr3 = Cr3::new(own_cr3()).ok_or(GuestError::NoMemory)?;
         Ok(Self {
             name: parameters.name,
-            vcpu: Vcpu::new(name, Kind::Hvm, Extended::new(address), cr3, Shown::default()),
+            vcpu: Vcpu::new(name, VcpuKind::Hvm, Extended::new(address), cr3, Shown::default()),
             registers: Registers::default(),
             memory,
             control,

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use selfsame_switch::{Kind, Likeness, Msr, Operation, Platform, REGISTERS, STATES, SwitchError, Transition, play};
+use selfsame_switch::{Likeness, Msr, Operation, Platform, REGISTERS, STATES, SwitchError, Transition, VcpuKind, play};
 
 use crate::counts::Log;
 
@@ -37,10 +37,10 @@ impl Case {
     /// The column of `docs/switch.md`; what a guest asks for has none.
     const fn transition(self) -> Option<Transition> {
         Some(match self {
-            Self::Resume => Transition::Resume(Kind::Hvm),
-            Self::Arrive => Transition::Arrive(Kind::Hvm),
-            Self::Switch => Transition::Switch(Kind::Hvm, Kind::Hvm),
-            Self::Flush => Transition::Flush(Kind::Hvm),
+            Self::Resume => Transition::Resume(VcpuKind::Hvm),
+            Self::Arrive => Transition::Arrive(VcpuKind::Hvm),
+            Self::Switch => Transition::Switch(VcpuKind::Hvm, VcpuKind::Hvm),
+            Self::Flush => Transition::Flush(VcpuKind::Hvm),
             Self::Asked => return None,
         })
     }

@@ -2,7 +2,7 @@
 
 use selfsame_cpuid::Policy;
 use selfsame_hypervisor::msr;
-use selfsame_switch::{Content, Cpu, GuestXss, Kind, REGISTERS, Register, Switcher, Virtualisation};
+use selfsame_switch::{Content, Cpu, GuestXss, REGISTERS, Register, Switcher, VcpuKind, Virtualisation};
 use selfsame_xstate::{COMPONENTS, wrmsr_xss};
 
 use super::{Guest, low};
@@ -108,7 +108,7 @@ impl Guest {
 /// Lets the guest reach what is switched without the hypervisor's help: what its entries and exits carry, what the switch
 /// reads back, and the components that its policy has.
 pub(super) fn pass_msrs(control: &mut ControlBlock, by: Virtualisation, policy: &Policy, capabilities: &Capabilities) {
-    let occupancy = Kind::Hvm.occupancy(by);
+    let occupancy = VcpuKind::Hvm.occupancy(by);
     for row in REGISTERS.iter().filter(|row| row.is_on(&policy.leaves)) {
         if matches!(row.content(occupancy), Content::Carried | Content::Live) {
             control.pass_msr(row.number);
