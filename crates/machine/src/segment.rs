@@ -178,24 +178,6 @@ impl Processor<'_> {
         Ok(())
     }
 
-    /// LSL: the limit of a segment, in any ring; `None` where ZF would be clear.
-    ///
-    /// # Errors
-    ///
-    /// #PF where the table is not mapped.
-    pub fn lsl(&mut self, selector: u16) -> Result<Option<u32>, Fault> {
-        match self.fetch(selector) {
-            Ok(descriptor) => {
-                let is_visible =
-                    descriptor.kind() >= 0x10 || matches!(descriptor.kind(), LDT | TSS_AVAILABLE | TSS_BUSY);
-                let is_allowed = descriptor.dpl() >= u16::from(self.cpu.cpl).max(selector & RPL);
-                Ok((is_visible && is_allowed).then(|| descriptor.limit()))
-            }
-            Err(Fault::GeneralProtection(_)) => Ok(None),
-            Err(fault) => Err(fault),
-        }
-    }
-
     /// INVLPG.
     ///
     /// # Errors

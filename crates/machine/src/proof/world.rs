@@ -179,11 +179,6 @@ impl<C: Client> World<C> {
         self.guests.get(vcpu)
     }
 
-    /// What a guest has put into its registers, for a test that knows better.
-    pub fn guest_mut(&mut self, vcpu: usize) -> Option<&mut Guest> {
-        self.guests.get_mut(vcpu)
-    }
-
     /// Gives a guest, which runs nowhere, another shape: its policy has changed. The kind stays.
     pub fn set_shape(&mut self, vcpu: usize, shape: GuestShape) {
         let Some(guest) = self.guests.get_mut(vcpu) else { return };
