@@ -4,7 +4,7 @@
 mod stage;
 
 use selfsame_switch::{AreaAddress, CpuId, GuestXss, Msr, Operation, Platform, StillResident, VcpuKind};
-use selfsame_xstate::{Component, ComponentSet, SaveMethod, Xss};
+use selfsame_xstate::{AccumulatedXcr0, Component, ComponentSet, SaveMethod, Xcr0, Xss};
 use stage::{
     Stage, barcelona, count, loaded, milan, position, sandy_bridge, sapphire_rapids, saved, set, wrmsrs, xsetbvs,
 };
@@ -31,6 +31,21 @@ fn hvm_keeps_all_supervisor_components_and_pv_all_but_the_hypervisors_shadow_sta
     let second = stage.run(0, pv);
     assert_eq!(saved(&second), Some((0x10000, set(0x7 | PASID | CET_U | CET_S))));
     assert_eq!(loaded(&second), Some((0x20000, set(0xE7 | PASID | CET_U))));
+}
+
+#[test]
+fn a_vcpu_from_elsewhere_brings_what_it_ever_had_in_xcr0_and_no_more_than_that_in_it() {
+    let mut stage = Stage::new(sapphire_rapids());
+    let vcpu = stage.add(VcpuKind::Hvm, 1, 0);
+    let xcr0 = |value| Xcr0::new(value, stage.platform.xcr0.components()).unwrap();
+    let accumulated = AccumulatedXcr0::new(0xE7, stage.platform.xcr0.components()).unwrap();
+    let (narrow, wider) = (xcr0(0x7), xcr0(0x6_00E7));
+    let extended = stage.vcpus[vcpu].extended;
+    assert_eq!(extended.with_xcr0(accumulated, wider), None, "its history has no tiles");
+    stage.vcpus[vcpu].extended = extended.with_xcr0(accumulated, narrow).unwrap();
+    let first = stage.run(0, vcpu);
+    assert_eq!(loaded(&first), Some((0x10000, set(0xE7 | PASID | CET_U | CET_S))));
+    assert_eq!(xsetbvs(&first).last(), Some(&0x7));
 }
 
 #[test]
