@@ -185,10 +185,7 @@ impl Oracle {
         if cpuid(0, 0).eax < 0xD || cpuid(1, 0).ecx & OSXSAVE == 0 {
             return None;
         }
-        let geometry = Geometry::read(|subleaf| {
-            let regs = cpuid(0xD, subleaf);
-            [regs.eax, regs.ebx, regs.ecx, regs.edx]
-        });
+        let geometry = Geometry::read(|subleaf| cpuid(0xD, subleaf).to_array());
         // SAFETY: OSXSAVE is set, and register 0 always exists.
         let xcr0 = ComponentSet::from_bits(unsafe { xgetbv(0) });
         let is_small = |size: Result<u32, LayoutError>| size.is_ok_and(|bytes| bytes as usize <= AREA_BYTES);
