@@ -28,8 +28,11 @@ pub fn cpuid(leaf: u32, subleaf: u32) -> Regs {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
     use selfsame_cpuid::{Vendor, VendorName};
+    use std::io::Write;
 
     #[test]
     fn leaf_0_names_a_vendor() {
@@ -41,6 +44,8 @@ mod tests {
     fn a_subleaf_is_selected() {
         const XSAVE: u32 = 1 << 26;
         if cpuid(1, 0).ecx & XSAVE == 0 {
+            // Not `eprintln`: the harness keeps what a passing test prints, and a skip must not look like a pass.
+            let _ = std::io::stderr().write_all(b"SKIPPED: this machine has no XSAVE\n");
             return;
         }
         assert_ne!(cpuid(0xd, 0), cpuid(0xd, 1));
