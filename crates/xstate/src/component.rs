@@ -200,7 +200,8 @@ pub struct ComponentRow {
     pub class: Class,
     /// Whose content its registers have.
     pub owner: Owner,
-    /// Its size where that is the same on every CPU.
+    /// Its size where that is the same on every CPU, but for CPUs that round up what is only partly used: Zen 2 gives PKRU 64
+    /// bytes.
     pub size_bytes: Option<u32>,
     /// How many of its first bytes mean something, where that is less than its size; CPUs ignore and clear the others.
     pub used_bytes: Option<u32>,
@@ -301,8 +302,11 @@ pub(crate) const TABLE: [ComponentRow; 21] = {
             .at(0x480, 0x380),
         R::user(C::HI16_ZMM, "hi16-zmm", 1024, "SDM vol. 1, 13.5.5; offsets as reported by Skylake-X and Zen 4")
             .at(0x680, 0x580),
-        // The number of address-range MSRs varies, and CPUs round the size up. What traces a CPU also switches its MSRs.
-        R::supervisor(C::PT, "pt", 0, "SDM vol. 1, 13.5.6").unfixed().class(Class::Unsupported).owner(Owner::Cpu),
+        // The number of address-range MSRs varies, and CPUs round the size up, all to the same. What traces a CPU also switches
+        // its MSRs.
+        R::supervisor(C::PT, "pt", 128, "SDM vol. 1, 13.5.6; size as reported by every CPU from Skylake on")
+            .class(Class::Unsupported)
+            .owner(Owner::Cpu),
         R::user(C::PKRU, "pkru", 8, "SDM vol. 1, 13.5.7: 4 bytes are used; offsets as reported by Skylake-X and Zen 3")
             .using(4)
             .at(0xA80, 0x980),

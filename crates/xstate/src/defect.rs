@@ -3,7 +3,7 @@
 //! No CPU should have a defect; dumps, other hypervisors' policies and hostile input do. A defect is a finding, for the
 //! caller to weigh: sizes and layouts can be computed with most of them.
 
-use crate::{Component, ComponentSet, EXTENDED_START_BYTES, Geometry, Row};
+use crate::{Component, ComponentRow, ComponentSet, EXTENDED_START_BYTES, Geometry, Row};
 
 /// One thing wrong with a [`Geometry`]; listed by [`Geometry::defects`].
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
@@ -36,7 +36,7 @@ pub enum Defect {
         /// The component.
         component: Component,
     },
-    /// The row gives another size than every CPU known to have the component.
+    /// The row gives another size than every CPU known to have the component, and no room for more than is used of it.
     #[error("{component} has {size_bytes} bytes, not {expected_bytes}")]
     WrongSize {
         /// The component.
@@ -135,7 +135,9 @@ impl Geometry {
         let Row { size_bytes, offset_bytes, .. } = row;
         let is_user = self.user().contains(component);
         let (end_bytes, reported_bytes) = (row.end_bytes(), self.reported_standard_size());
-        let expected = component.described().and_then(|known| known.size_bytes).filter(|&bytes| bytes != size_bytes);
+        let has_room = |known: &&ComponentRow| known.used_bytes.is_some_and(|used_bytes| used_bytes <= size_bytes);
+        let expected = component.described().filter(|known| !has_room(known)).and_then(|known| known.size_bytes);
+        let expected = expected.filter(|&bytes| bytes != size_bytes);
         [
             (row.is_supervisor == is_user).then_some(Defect::WrongKind { component }),
             expected.map(|expected_bytes| Defect::WrongSize { component, size_bytes, expected_bytes }),

@@ -99,17 +99,17 @@ fn the_wrong_vendors_places_show_as_defects() {
 
 #[test]
 fn unknown_foreign_and_unsized_components_stay_holes() {
-    // PT and LBR have no fixed size, 42 is unknown, no AMD CPU is known to have AMX.
+    // LBR has no fixed size, 42 is unknown, no AMD CPU is known to have AMX.
     let dump = Geometry::read(|subleaf| match subleaf {
         0 => [0x2_0007, 576, 0x2B00, 1 << 10],
         1 => [0xF, 576, 0x8900, 0],
         _ => [0; 4],
     });
     let (geometry, filled) = dump.completed(Offsets::Amd);
-    assert_eq!(filled, ComponentSet::from_bits(0x804));
-    assert_eq!(geometry.holes(), ComponentSet::from_bits(1 << 42 | 0x2_8100));
+    assert_eq!(filled, ComponentSet::from_bits(0x904));
+    assert_eq!(geometry.holes(), ComponentSet::from_bits(1 << 42 | 0x2_8000));
     let closed = geometry.without_holes();
-    assert_eq!(closed.components(), ComponentSet::from_bits(0x807));
+    assert_eq!(closed.components(), ComponentSet::from_bits(0x907));
     assert_eq!(closed.defects().count(), 0);
     assert_eq!(closed.compacted_size(closed.components()), Ok(832 + 16));
 }
