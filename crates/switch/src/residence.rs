@@ -1,5 +1,6 @@
 //! On which CPU a vCPU's state may be, apart from its memory.
 
+use core::marker::PhantomPinned;
 use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -11,8 +12,16 @@ use crate::CpuId;
 /// registers until somebody else needs them; it ends when the last of the state is in memory, which is when the step that
 /// saves it *has run*. Until then no other CPU may load the vCPU, nor software look at its save area. Who wants it sends the
 /// CPU an interrupt, and that CPU flushes ([`Switcher::flush`](crate::Switcher::flush)).
+///
+/// Neither it nor what contains it is [`Unpin`]: `&mut Vcpu` would otherwise promise the compiler that nobody else stores to any
+/// of its bytes, and the holder's step does while the next CPU looks whether it may have the vCPU.
+///
+/// ```compile_fail,E0277
+/// fn is_nobody_elses<T: Unpin>() {}
+/// is_nobody_elses::<selfsame_switch::Vcpu>();
+/// ```
 #[derive(Debug)]
-pub struct Residence(AtomicU32);
+pub struct Residence(AtomicU32, PhantomPinned);
 
 /// A vCPU is still on a CPU.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, thiserror::Error)]
@@ -28,7 +37,7 @@ impl Residence {
     /// In memory, and nowhere else.
     #[must_use]
     pub const fn in_memory() -> Self {
-        Self(AtomicU32::new(Self::NOWHERE))
+        Self(AtomicU32::new(Self::NOWHERE), PhantomPinned)
     }
 
     /// Returns the CPU that has the state.
