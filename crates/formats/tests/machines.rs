@@ -97,6 +97,9 @@ fn zen_2_has_pkru_state_without_pku() {
             is_told |= finding == Finding::StateAlone { components: ComponentSet::EMPTY.with(Component::PKRU) };
         });
         assert!(is_told, "{part}");
+        let geometry = raw.geometry().usable(Offsets::Amd);
+        let size_bytes = geometry.standard_size(geometry.user()).unwrap();
+        assert_eq!((size_bytes, geometry.user().bits()), (896, 0x207), "{part}: PKRU takes 64 bytes there");
         let host = Host::from_hardware(&raw, Kind::Kvm, &Trims::NONE);
         assert!(!host.default().leaves.xcr0().contains(Component::PKRU), "{part}");
         assert_eq!(host.default().leaves.get(0xd, 0).ecx, 832, "{part}");
