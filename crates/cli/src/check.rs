@@ -127,8 +127,9 @@ fn msr_of(what: What) -> Option<u32> {
 
 pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let trims = trims(&arguments.cpuid)?;
-    let sources = Sources::of(&arguments.reading.sources)?;
+    let sources = Sources::of(&arguments.reading.sources)?.for_guests(arguments.kind.unwrap_or_default());
     let Guest { name, policy: guest, definition } = read_guest(&arguments.guest, arguments.kind, &sources)?;
+    let sources = sources.for_guests(guest.kind);
     let pool = load(&arguments.hosts, arguments.reading.skip_bad, &sources)?;
     let mut answers = Vec::new();
     for machine in &pool.machines {

@@ -86,7 +86,7 @@ pub(crate) fn run(arguments: &ExplainArguments) -> Result<Verdict, Problem> {
         return Err(no_such_feature(name));
     }
     let trims = trims(&arguments.cpuid)?;
-    let sources = Sources::of(&arguments.reading.sources)?;
+    let sources = Sources::of(&arguments.reading.sources)?.for_guests(arguments.kind);
     let load = || load(&arguments.hosts, arguments.reading.skip_bad, &sources);
     let pool = if arguments.hosts.is_empty() { None } else { Some(load()?) };
     let machines = pool.as_ref().map(|pool| &*pool.machines).unwrap_or_default();

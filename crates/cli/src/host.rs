@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
-use selfsame_formats::{self as file, Dump, Machines, NamedMachine, Source};
+use selfsame_formats::{self as file, Dump, Machines, NamedMachine, Source, XenGuests};
 
 use crate::cpus;
 use crate::document::{self, Document, StoredPolicy};
@@ -211,12 +211,15 @@ impl Machine {
         let refused = |what, found| Problem::Kind { path: self.path.to_path_buf(), what, found, wanted: kind };
         match self.origin {
             Origin::Hardware(_) => Ok(Host::from_hardware(&self.raw(), kind, trims)),
-            Origin::Offered(source) => match (source, kind.is_xen()) {
-                (Source::Kvm, true) => Err(refused("this is what KVM offers to", Kind::Kvm)),
-                (Source::Xen, false) => Err(refused("this is what Xen offers to", Kind::Hvm)),
-                (source, _) if source.is_by_name() => Ok(Host::from_vmm(&self.raw(), kind, trims)),
-                _ => Ok(Host::from_offered(&self.raw(), kind, trims)),
-            },
+            Origin::Offered(source) if !source.serves(kind) => Err(match source {
+                Source::Xen(XenGuests::Hvm) => refused("this is what Xen offers to", Kind::Hvm),
+                Source::Xen(XenGuests::Pv) => refused("this is what Xen offers to", Kind::Pv),
+                Source::Xen(XenGuests::Unsaid) => refused("this is what Xen offers to pv or", Kind::Hvm),
+                Source::Kvm => refused("this is what KVM offers to", Kind::Kvm),
+                _ => refused("this is what QEMU gives to", Kind::Kvm),
+            }),
+            Origin::Offered(source) if source.is_by_name() => Ok(Host::from_vmm(&self.raw(), kind, trims)),
+            Origin::Offered(_) => Ok(Host::from_offered(&self.raw(), kind, trims)),
             Origin::Policy(found, _) if found != kind => Err(refused("this is a policy for", found)),
             Origin::Policy(..) => Ok(Host::from_offered(&self.raw(), kind, trims)),
         }

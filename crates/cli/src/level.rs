@@ -61,7 +61,7 @@ pub(crate) fn run(arguments: &LevelArguments) -> Result<Verdict, Problem> {
         arguments.output.json,
     )?;
     let running = running_guests(&arguments.running, arguments.kind)?;
-    let sources = Sources::of(&arguments.reading.sources)?;
+    let sources = Sources::of(&arguments.reading.sources)?.for_guests(arguments.kind);
     let pool = load(&arguments.hosts, arguments.reading.skip_bad, &sources)?;
     let name = arguments.name.as_deref().unwrap_or("level");
     let level = Level::of(&pool, arguments.kind, &trims, &running, name)?;

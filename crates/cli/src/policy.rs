@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &PolicyArguments) -> Result<Verdict, Problem> {
     )?;
     let words: Vec<String> = arguments.words.iter().chain(&arguments.cpuid).cloned().collect();
     let trims = trims(&words)?;
-    let sources = Sources::of(&arguments.reading.sources)?;
+    let sources = Sources::of(&arguments.reading.sources)?.for_guests(arguments.kind.unwrap_or_default());
     let mut made = make(arguments, &trims, &sources)?;
     if let (Some(stored), Some(name)) = (&mut made.stored, &arguments.name) {
         stored.name.clone_from(name);

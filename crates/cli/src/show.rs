@@ -1,6 +1,7 @@
 //! `show`: what a host or a policy has.
 
 use selfsame_cpuid::{Featureset, LevellingCapabilities, feature_at};
+use selfsame_formats::{Source, XenGuests};
 
 use crate::Verdict;
 use crate::args::{Output, ShowArguments};
@@ -90,9 +91,10 @@ fn origin(machine: &Machine) -> String {
     let cpus = count(machine.cpus(), "logical CPU");
     match machine.origin {
         Origin::Hardware(source) => format!("{cpus}, from {source}"),
-        Origin::Offered(_) => {
-            format!("what {} offers to guests", if machine.source() == "xen" { "Xen" } else { "KVM" })
-        }
+        Origin::Offered(Source::Xen(XenGuests::Hvm)) => "what Xen offers to hvm guests".to_owned(),
+        Origin::Offered(Source::Xen(XenGuests::Pv)) => "what Xen offers to pv guests".to_owned(),
+        Origin::Offered(Source::Xen(XenGuests::Unsaid)) => "what Xen offers to guests".to_owned(),
+        Origin::Offered(_) => "what KVM offers to guests".to_owned(),
         Origin::Policy(kind, _) => format!("a policy for {kind} guests"),
     }
 }

@@ -1,8 +1,9 @@
-//! How the files of a command line are read: in which format, and with which models of CPUs.
+//! How the files of a command line are read: in which format, with which models of CPUs, and for which kind of guest.
 
 use std::cell::OnceCell;
 use std::path::Path;
 
+use selfsame_cpuid::Kind;
 use selfsame_formats::libvirt::CPU_MAP;
 use selfsame_formats::{Format, Machines, Models, ReadError, Reading, read_all};
 
@@ -14,6 +15,8 @@ use crate::terminal::note;
 #[derive(Debug, Default)]
 pub(crate) struct Sources {
     format: Option<Format>,
+    /// The kind of guest, where one is asked about.
+    kind: Option<Kind>,
     /// The models of `--cpu-map`, before those that are known.
     given: Option<Models>,
     /// The known models, then those of the libvirt that is installed here.
@@ -25,7 +28,12 @@ impl Sources {
     pub(crate) fn of(arguments: &SourceArguments) -> Result<Self, Problem> {
         let map = arguments.cpu_map.as_deref().map(Models::read_cpu_map).transpose()?;
         let given = map.map(|map| map.beside(Models::known()));
-        Ok(Self { format: arguments.format, given, installed: OnceCell::new() })
+        Ok(Self { format: arguments.format, kind: None, given, installed: OnceCell::new() })
+    }
+
+    /// The same for one kind of guest.
+    pub(crate) fn for_guests(self, kind: Kind) -> Self {
+        Self { kind: Some(kind), ..self }
     }
 
     /// What the names of models mean.
@@ -35,7 +43,7 @@ impl Sources {
 
     /// Reads the machines of a file. A model that nobody knows is looked for in the libvirt that is installed here.
     pub(crate) fn read(&self, bytes: &[u8], name: &str) -> Result<Vec<Machines>, ReadError> {
-        let read = || read_all(bytes, name, &Reading { format: self.format, models: self.models() });
+        let read = || read_all(bytes, name, &Reading { format: self.format, models: self.models(), kind: self.kind });
         let result = read();
         match &result {
             Err(error) if self.given.is_none() && error.unknown_model().is_some() && self.has_installed() => {

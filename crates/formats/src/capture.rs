@@ -11,19 +11,21 @@
 //! end 1a2b3c4d
 //! ```
 //!
-//! A row is that of all CPUs of its section; a CPU may be in many sections, with other rows in each.
+//! A row is that of all CPUs of its section; a CPU may be in many sections, with other rows in each. The context of what Xen
+//! offers begins with `guests=hvm` or `guests=pv`, where it is known to whom.
 
 use std::collections::BTreeMap;
 
 use selfsame_cpuid::Regs;
 use selfsame_cpuid::text::{Document, Statement, Statements, TextError};
 
-use crate::capture_text::name_of;
+use crate::capture_text::{GUESTS, name_of};
 use crate::collect;
 use crate::dump::{CpuDump, Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::ranges;
+use crate::xen_guests::XenGuests;
 
 /// How many rows a capture may give to its CPUs in all: a machine of 8192 CPUs with 500 rows each.
 const MAX_ROWS: usize = 1 << 22;
@@ -35,12 +37,24 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
         let (line, statement) = statement?;
         reader.take(line, statement)?;
     }
-    let Reader { name, source, context, cpus, .. } = reader;
-    let (Some(source), false) = (source, cpus.is_empty()) else { return Err(ReadError::NoCpu) };
+    let Reader { name, source, mut context, cpus, .. } = reader;
+    let (Some(mut source), false) = (source, cpus.is_empty()) else { return Err(ReadError::NoCpu) };
+    if let Source::Xen(guests) = &mut source
+        && let Some(said) = guests_of(&context)
+    {
+        *guests = said;
+        context.remove(0);
+    }
     let cpus: Vec<CpuDump> = cpus.into_values().collect();
     let mut findings = Findings::default();
     collect::same_machine(&cpus, &collect::Identities::new(), &mut findings)?;
     Ok(Dump { name, source, context, cpus, findings: findings.into_vec() })
+}
+
+/// To whom Xen makes an offer, as the context begins with it.
+fn guests_of(context: &[(String, String)]) -> Option<XenGuests> {
+    let (_, word) = context.first().filter(|(key, _)| key == GUESTS)?;
+    [XenGuests::Hvm, XenGuests::Pv].into_iter().find(|guests| guests.word() == Some(word))
 }
 
 /// What was read last; statements come in this order.

@@ -10,8 +10,11 @@ use std::fmt;
 use selfsame_cpuid::Regs;
 use selfsame_cpuid::text::{Document, Statement, TextWriter};
 
-use crate::dump::{CpuDump, Dump};
+use crate::dump::{CpuDump, Dump, Source};
 use crate::{ranges, subleaf};
+
+/// The first word of the context of what Xen offers, where it is known to whom.
+pub(crate) const GUESTS: &str = "guests";
 
 /// Writes a dump as a capture; its findings and rows that are all zero are left out.
 ///
@@ -26,8 +29,11 @@ fn try_write(dump: &Dump) -> Result<String, fmt::Error> {
     let mut writer = TextWriter::begin(String::new(), Document::Capture)?;
     writer.statement(&Statement::Name(&name_of(&dump.name)))?;
     writer.statement(&Statement::Source(&dump.source.to_string()))?;
-    if !dump.context.is_empty() {
-        let words: Vec<String> = dump.context.iter().map(|(key, value)| context_word(key, value)).collect();
+    let guests = if let Source::Xen(guests) = dump.source { guests.word() } else { None };
+    let guests = guests.map(|word| context_word(GUESTS, word));
+    let words = dump.context.iter().map(|(key, value)| context_word(key, value));
+    let words: Vec<String> = guests.into_iter().chain(words).collect();
+    if !words.is_empty() {
         writer.statement(&Statement::Context(&words.join(" ")))?;
     }
     for (ranges, rows) in sections(&dump.cpus) {

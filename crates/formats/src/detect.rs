@@ -69,16 +69,18 @@ impl Format {
         }
     }
 
-    /// Whether it tells what the hardware has, not what somebody offers to guests.
+    /// Whether it tells what the hardware has, not what somebody offers to guests. What Xen's formats tell of offers has
+    /// [`Source::Xen`](crate::Source::Xen) as its source.
     pub const fn is_hardware(self) -> bool {
         match self {
             Self::InstLatX64
             | Self::CpuidRaw
             | Self::Capture
             | Self::ProcCpuinfo
+            | Self::XenFeatureset
             | Self::XenPolicy
             | Self::LibvirtCpuData => true,
-            Self::XenFeatureset | Self::Qmp | Self::KvmJson | Self::LibvirtCpu | Self::QemuCpu => false,
+            Self::Qmp | Self::KvmJson | Self::LibvirtCpu | Self::QemuCpu => false,
         }
     }
 }

@@ -19,11 +19,7 @@ pub fn examine(dump: &mut Dump) -> Vec<Finding> {
             findings.note(format!("cpu {}", cpu.number), None, "has no leaf 00000000: its ranges are not checked");
             continue;
         };
-        if is_hardware || vendor_bytes(leaf_0) != [0; 12] {
-            examine_vendor(leaf_0, &mut findings);
-        } else {
-            note_no_vendor(&mut findings);
-        }
+        examine_vendor(leaf_0, &mut findings);
         // Leaf 1 out of range is taken out below, and what it says with it.
         let is_guest = leaf_0.eax >= 1 && cpu.get(1, 0).is_some_and(|regs| regs.ecx >> 31 == 1);
         if is_guest && is_hardware {
@@ -65,19 +61,16 @@ const EMULATOR: &[u8; 12] = b"Virtual CPU ";
 
 /// What is odd in the vendor of a CPU of which a file names features, as [`examine`] finds it in leaf 0.
 pub(crate) fn examine_offered_vendor(vendor: Option<[u8; 12]>, findings: &mut Findings) {
-    match vendor.map(vendor_regs).filter(|leaf_0| vendor_bytes(*leaf_0) != [0; 12]) {
-        Some(leaf_0) => examine_vendor(leaf_0, findings),
-        None => note_no_vendor(findings),
-    }
-}
-
-fn note_no_vendor(findings: &mut Findings) {
-    findings.note("vendor", None, "not said: the cpu counts as any vendor's");
+    examine_vendor(vendor.map(vendor_regs).unwrap_or_default(), findings);
 }
 
 fn examine_vendor(leaf_0: Regs, findings: &mut Findings) {
     let name = VendorName::of(leaf_0);
     let bytes = vendor_bytes(leaf_0);
+    if bytes == [0; 12] {
+        findings.note("vendor", None, "not said: the cpu counts as any vendor's");
+        return;
+    }
     if &bytes == EMULATOR {
         findings.note(
             "vendor",

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use selfsame_cpuid::Regs;
+use selfsame_cpuid::{Kind, Regs};
 
 use crate::detect::Format;
 use crate::error::UnknownSource;
 use crate::findings::Finding;
+use crate::xen_guests::XenGuests;
 
 /// What a file says about one machine.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -60,8 +61,8 @@ pub enum Source {
     Cpuid,
     /// KVM: what it can give to a guest.
     Kvm,
-    /// Xen: what it can give to a guest.
-    Xen,
+    /// Xen: what it can give to its guests of one kind.
+    Xen(XenGuests),
     /// A file of another tool.
     Converted(Format),
 }
@@ -71,7 +72,7 @@ impl Source {
     pub const fn is_hardware(self) -> bool {
         match self {
             Self::Cpuid => true,
-            Self::Kvm | Self::Xen => false,
+            Self::Kvm | Self::Xen(_) => false,
             Self::Converted(format) => format.is_hardware(),
         }
     }
@@ -80,14 +81,25 @@ impl Source {
     pub const fn is_by_name(self) -> bool {
         matches!(self, Self::Converted(format) if !format.is_hardware())
     }
+
+    /// Whether the answers tell what guests of a kind can have. What a hypervisor offers to one kind says nothing about
+    /// another; the hardware decides for all kinds, and libvirt does not say whose its `<cpu>` is.
+    pub const fn serves(self, kind: Kind) -> bool {
+        match self {
+            Self::Kvm | Self::Converted(Format::KvmJson | Format::Qmp | Format::QemuCpu) => matches!(kind, Kind::Kvm),
+            Self::Xen(guests) => guests.include(kind),
+            Self::Cpuid | Self::Converted(_) => true,
+        }
+    }
 }
 
+/// A capture's context says whose an offer of Xen's is; its source does not.
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpuid => f.write_str("cpuid"),
             Self::Kvm => f.write_str("kvm"),
-            Self::Xen => f.write_str("xen"),
+            Self::Xen(_) => f.write_str("xen"),
             Self::Converted(format) => write!(f, "converted:{format}"),
         }
     }
@@ -100,7 +112,7 @@ impl FromStr for Source {
         match text {
             "cpuid" => Ok(Self::Cpuid),
             "kvm" => Ok(Self::Kvm),
-            "xen" => Ok(Self::Xen),
+            "xen" => Ok(Self::Xen(XenGuests::Unsaid)),
             _ => {
                 let format = text.strip_prefix("converted:").and_then(|format| format.parse().ok());
                 format.map(Self::Converted).ok_or(UnknownSource)
@@ -112,7 +124,7 @@ impl FromStr for Source {
 #[test]
 fn every_source_is_read_back_as_it_is_written() {
     let converted = Format::ALL.map(Source::Converted);
-    for source in [Source::Cpuid, Source::Kvm, Source::Xen].into_iter().chain(converted) {
+    for source in [Source::Cpuid, Source::Kvm, Source::Xen(XenGuests::Unsaid)].into_iter().chain(converted) {
         assert_eq!(source.to_string().parse(), Ok(source));
     }
     assert_eq!("converted:".parse::<Source>(), Err(UnknownSource));

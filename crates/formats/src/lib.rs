@@ -52,10 +52,11 @@ pub mod saved;
 mod scan;
 mod spelling;
 mod subleaf;
+mod xen_guests;
 mod xen_policy;
 mod xen_words;
 
-use selfsame_cpuid::text;
+use selfsame_cpuid::{Kind, text};
 
 pub use capture_text::write_capture;
 pub use detect::{Format, detect};
@@ -68,6 +69,7 @@ pub use models::{Model, Models};
 pub use named::{Kin, Kinship, NamedMachine, UnpackedMachine};
 pub use raw::Raw;
 pub use spelling::{Meaning, Spelling, meaning, suggestion};
+pub use xen_guests::XenGuests;
 
 /// Reads a dump of one machine; finds its format out where `format` does not say it.
 ///
@@ -93,11 +95,13 @@ pub struct Reading<'a> {
     pub format: Option<Format>,
     /// What the names of models mean.
     pub models: &'a Models,
+    /// The kind of guest that is asked about: of several sets that a file of Xen's has, the one for this kind is taken.
+    pub kind: Option<Kind>,
 }
 
 impl Default for Reading<'_> {
     fn default() -> Self {
-        Self { format: None, models: Models::known() }
+        Self { format: None, models: Models::known(), kind: None }
     }
 }
 
@@ -125,7 +129,7 @@ impl Default for Reading<'_> {
 ///
 /// As [`read`], for the first machine that cannot be taken.
 pub fn read_all(bytes: &[u8], name: &str, reading: &Reading<'_>) -> Result<Vec<Machines>, ReadError> {
-    let Reading { format, models } = *reading;
+    let Reading { format, models, kind } = *reading;
     // The grammar of captures names what is wrong with its bytes itself, by line.
     let is_ours = format.map_or_else(|| text::looks_like(bytes), |format| format == Format::Capture);
     let bytes = if is_ours { bytes } else { bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes) };
@@ -140,8 +144,8 @@ pub fn read_all(bytes: &[u8], name: &str, reading: &Reading<'_>) -> Result<Vec<M
         Format::CpuidRaw => vec![Machines::one(cpuid_raw::read(bytes)?)],
         Format::Capture => vec![Machines::one(capture::read(bytes)?)],
         Format::ProcCpuinfo => vec![Machines::one(cpuinfo::read(bytes)?)],
-        Format::XenFeatureset => vec![Machines::one(xen_words::read(bytes)?)],
-        Format::XenPolicy => vec![Machines::one(xen_policy::read(bytes)?)],
+        Format::XenFeatureset => vec![Machines::one(xen_words::read(bytes, kind)?)],
+        Format::XenPolicy => vec![Machines::one(xen_policy::read(bytes, kind)?)],
         Format::Qmp => vec![Machines::one(qmp::read(bytes)?)],
         Format::KvmJson => vec![Machines::one(kvm_json::read(bytes)?)],
         Format::LibvirtCpuData => vec![Machines::one(libvirt::read_cpudata(bytes)?)],

@@ -10,7 +10,7 @@
 //!   000000ce -> 0000000080000000
 //! ```
 
-use selfsame_cpuid::Regs;
+use selfsame_cpuid::{Kind, Regs};
 
 use crate::collect::{self, MsrRow, Row, Section};
 use crate::detect::Format;
@@ -18,20 +18,19 @@ use crate::dump::{Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::scan::{self, Line, take_hex};
+use crate::xen_guests::{XenGuests, rank};
 
-/// Which of several policies is taken, the first that is there: what the CPU says decides for every kind of guest.
-const PREFERENCE: [&str; 6] = ["raw", "host", "hvm max", "hvm default", "pv max", "pv default"];
-
-/// Those that are the hardware's own, not an offer to guests.
-const HARDWARE: [&str; 2] = ["raw", "host"];
+/// Which of several policies is taken, the first that tells of the kind of guest that is asked for: what the CPU says decides
+/// for every kind.
+const ORDER: [&str; 6] = ["raw", "host", "hvm max", "hvm default", "pv max", "pv default"];
 
 /// Whether a line is a row of leaves.
 pub(crate) fn is_row(text: &[u8]) -> bool {
     leaf_row(text, 0).is_some()
 }
 
-/// Reads a file of the format.
-pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
+/// Reads a file of the format for guests of a kind, if one is asked for.
+pub(crate) fn read(bytes: &[u8], kind: Option<Kind>) -> Result<Dump, ReadError> {
     let mut findings = Findings::default();
     let mut policies: Vec<(String, Section)> = Vec::new();
     for line in scan::lines(bytes) {
@@ -57,16 +56,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
             section.msrs.extend(msr);
         }
     }
-    let rank = |name: &str| PREFERENCE.iter().position(|known| *known == name).unwrap_or(PREFERENCE.len());
     let count = policies.len();
-    let (name, section) = policies.into_iter().min_by_key(|(name, _)| rank(name)).ok_or(ReadError::NoCpu)?;
+    let first = policies.into_iter().min_by_key(|(name, _)| rank(name, &ORDER, kind));
+    let (name, section) = first.ok_or(ReadError::NoCpu)?;
     if count > 1 {
         let reason = format!("one of {count} policies; a file with another alone tells of that one");
         findings.note(format!("`{name} policy`"), Some(section.line), reason);
     }
-    let is_hardware = HARDWARE.contains(&&*name);
     let cpus = collect::collect(vec![section], &mut findings)?;
-    let source = if is_hardware { Source::Converted(Format::XenPolicy) } else { Source::Xen };
+    let source = XenGuests::of_label(&name).map_or(Source::Converted(Format::XenPolicy), Source::Xen);
     Ok(Dump { name: String::new(), source, context: Vec::new(), cpus, findings: findings.into_vec() })
 }
 
@@ -114,7 +112,7 @@ mod tests {
 
     #[test]
     fn rows_of_leaves_and_msrs_are_read() {
-        let dump = read(RAW.as_bytes()).unwrap();
+        let dump = read(RAW.as_bytes(), None).unwrap();
         assert_eq!(dump.cpus[0].get(1, 0).unwrap().eax, 0x506e3);
         assert_eq!(dump.cpus[0].msr(0xce), Some(1 << 31));
         assert!(dump.source.is_hardware());
@@ -123,17 +121,33 @@ mod tests {
     #[test]
     fn the_raw_policy_is_preferred_and_a_guests_alone_is_an_offer() {
         let hvm = RAW.replace("Raw policy", "HVM Max policy").replace("000506e3", "000506e4");
-        let both = read([&hvm, RAW].concat().as_bytes()).unwrap();
+        let both = read([&hvm, RAW].concat().as_bytes(), Some(Kind::Hvm)).unwrap();
         assert_eq!(both.cpus[0].get(1, 0).unwrap().eax, 0x506e3);
         assert!(both.findings[0].reason.contains("one of 2 policies"));
-        assert_eq!(read(hvm.as_bytes()).unwrap().source, Source::Xen);
+        assert_eq!(read(hvm.as_bytes(), None).unwrap().source, Source::Xen(XenGuests::Hvm));
+        let domain = RAW.replace("Raw policy", "Domain 7 policy");
+        assert_eq!(read(domain.as_bytes(), None).unwrap().source, Source::Xen(XenGuests::Unsaid));
+    }
+
+    #[test]
+    fn without_the_hardware_the_policy_of_the_kind_is_taken() {
+        let max = |kind: &str, eax| RAW.replace("Raw", kind).replace("000506e3", eax);
+        let text = [max("PV Max", "000506e4"), max("HVM Max", "000506e5")].concat();
+        for (kind, guests, eax) in [
+            (None, XenGuests::Hvm, 0x506e5),
+            (Some(Kind::Hvm), XenGuests::Hvm, 0x506e5),
+            (Some(Kind::Pv), XenGuests::Pv, 0x506e4),
+        ] {
+            let dump = read(text.as_bytes(), kind).unwrap();
+            assert_eq!((dump.source, dump.cpus[0].get(1, 0).unwrap().eax), (Source::Xen(guests), eax), "{kind:?}");
+        }
     }
 
     #[test]
     fn a_row_that_is_cut_short_is_refused_with_its_line() {
         let cut = RAW.replace("000506e3:00000000:00000000:00000001", "000506e3:0000");
-        assert!(matches!(read(cut.as_bytes()), Err(ReadError::Line { line: 5, .. })));
+        assert!(matches!(read(cut.as_bytes(), None), Err(ReadError::Line { line: 5, .. })));
         let end = RAW.find("6c65746e").unwrap();
-        assert_eq!(read(&RAW.as_bytes()[..end]), Err(ReadError::CutOff { line: 4 }));
+        assert_eq!(read(&RAW.as_bytes()[..end], None), Err(ReadError::CutOff { line: 4 }));
     }
 }

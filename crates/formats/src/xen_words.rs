@@ -8,7 +8,7 @@
 //!
 //! Positions are Xen's ABI ([`XEN_WORDS`]); a list may be shorter, from an older Xen, or longer, from a newer one.
 
-use selfsame_cpuid::{Place, XEN_WORDS};
+use selfsame_cpuid::{Kind, Place, WordSource, XEN_WORDS};
 
 use crate::by_name::{Identity, NamedCpu};
 use crate::detect::Format;
@@ -17,31 +17,51 @@ use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::scan::{self, Line, take_hex};
 use crate::spelling::Spelling;
+use crate::xen_guests::{XenGuests, rank};
 
-/// Which of several featuresets of one host is taken, the first that is there: what guests may have, then what the
-/// hypervisor has, then what the CPU has.
-const PREFERENCE: [&str; 8] =
-    ["hvm max", "features_hvm_host", "hvm default", "features_hvm", "hvm", "host", "features", "raw"];
+/// Which of several featuresets of one host is taken, the first that tells of the kind of guest that is asked for: what
+/// guests may have, then what the hypervisor has, then what the CPU has.
+const ORDER: [&str; 13] = [
+    "hvm max",
+    "features_hvm_host",
+    "hvm default",
+    "features_hvm",
+    "hvm",
+    "pv max",
+    "features_pv_host",
+    "pv default",
+    "features_pv",
+    "pv",
+    "host",
+    "features",
+    "raw",
+];
 
 /// Whether a line ends with a featureset.
 pub(crate) fn is_row(text: &[u8]) -> bool {
     split(text).is_some()
 }
 
-/// Reads a file of the format.
-pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
+/// Reads a file of the format for guests of a kind, if one is asked for.
+pub(crate) fn read(bytes: &[u8], kind: Option<Kind>) -> Result<Dump, ReadError> {
     let mut findings = Findings::default();
     let mut sets: Vec<Set> = Vec::new();
     let mut identity = Identity::default();
+    let mut is_of_host = true;
     for line in scan::lines(bytes) {
+        // Before what it found on the host, `xen-cpuid` prints all that Xen knows, with the same labels.
+        match line.text {
+            b"Static sets:" => is_of_host = false,
+            b"Dynamic sets:" => is_of_host = true,
+            _ => {}
+        }
         if let Some((label, words)) = split(line.text) {
-            sets.push(Set { label, words, line: line.number });
+            sets.extend(is_of_host.then_some(Set { label, words, line: line.number }));
         } else {
             take_identity(line, &mut identity, &mut findings);
         }
     }
-    let rank = |set: &Set| PREFERENCE.iter().position(|label| *label == set.label).unwrap_or(PREFERENCE.len());
-    let set = sets.iter().min_by_key(|set| rank(set)).ok_or(ReadError::UnknownFormat)?;
+    let set = sets.iter().min_by_key(|set| rank(&set.label, &ORDER, kind)).ok_or(ReadError::UnknownFormat)?;
     if sets.len() > 1 {
         let reason = format!("one of {} featuresets; a file with another alone tells of that one", sets.len());
         findings.note(format!("`{}`", set.label), Some(set.line), reason);
@@ -53,8 +73,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
             cpu.insert(place);
         }
     }
-    let cpus = vec![cpu.finish(0, &mut findings)?];
-    let source = Source::Converted(Format::XenFeatureset);
+    let mut cpu = cpu.finish(0, &mut findings)?;
+    for word in XEN_WORDS.iter().take(set.words.len()) {
+        // Bits that are all clear were told, too.
+        if let WordSource::Msr { index, .. } = word.source() {
+            cpu.msrs.entry(index).or_insert(Some(0));
+        }
+    }
+    let cpus = vec![cpu];
+    let source = XenGuests::of_label(&set.label).map_or(Source::Converted(Format::XenFeatureset), Source::Xen);
     Ok(Dump { name: String::new(), source, context: Vec::new(), cpus, findings: findings.into_vec() })
 }
 
@@ -128,14 +155,14 @@ mod tests {
     use super::*;
 
     fn told(text: &str) -> Vec<String> {
-        read(text.as_bytes()).unwrap().findings.iter().map(ToString::to_string).collect()
+        read(text.as_bytes(), None).unwrap().findings.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn words_stand_where_xens_header_has_them() {
         let words: Vec<String> = (0..19).map(|word| format!("{:08x}", 1u32 << word)).collect();
         for joint in [":", "-"] {
-            let raw = read(words.join(joint).as_bytes()).unwrap().raw().leaves;
+            let raw = read(words.join(joint).as_bytes(), None).unwrap().raw().leaves;
             for (bit, word) in (0..).zip(XEN_WORDS) {
                 let place = Place::new(word, bit).unwrap();
                 let is_named = selfsame_cpuid::feature_at(place).is_some();
@@ -154,14 +181,37 @@ mod tests {
     }
 
     #[test]
-    fn of_several_featuresets_the_one_for_hvm_guests_is_taken() {
-        let text = "Raw      00000001:00000000:00000000:00000000\nHVM Max  00000003:00000000:00000000:00000000\n";
-        assert_eq!(read(text.as_bytes()).unwrap().cpus[0].get(1, 0).unwrap().edx, 3);
-        let xapi = "  vendor: GenuineIntel\n  features_pv ( MRO): 00000001-00000000-00000000-00000000\n  \
-            features_hvm ( MRO): 00000003-00000000-00000000-00000000\n";
-        let dump = read(xapi.as_bytes()).unwrap();
-        assert_eq!(dump.cpus[0].get(1, 0).unwrap().edx, 3);
+    fn of_several_featuresets_the_one_for_the_kind_is_taken() {
+        use Kind::{Hvm, HvmShadow, Kvm, Pv};
+        let set = |label: &str, word: u32| format!("{label} {word:08x}:00000000:00000000:00000000\n");
+        let xen = set("Raw", 0x11) + &set("Host", 9) + &set("PV Max", 5) + &set("HVM Max", 3);
+        let xapi =
+            "  vendor: GenuineIntel\n".to_owned() + &set("features_pv ( MRO):", 5) + &set("features_hvm ( MRO):", 3);
+        let dump = |text: &str, kind| read(text.as_bytes(), kind).unwrap();
+        for (kind, of_xen, of_xapi) in
+            [(None, 3, 3), (Some(Hvm), 3, 3), (Some(Pv), 5, 5), (Some(HvmShadow), 9, 3), (Some(Kvm), 9, 3)]
+        {
+            for (text, edx) in [(&xen, of_xen), (&xapi, of_xapi)] {
+                let dump = dump(text, kind);
+                assert_eq!(dump.cpus[0].get(1, 0).unwrap().edx, edx, "{kind:?}");
+                let source = match edx {
+                    3 => Source::Xen(XenGuests::Hvm),
+                    5 => Source::Xen(XenGuests::Pv),
+                    _ => Source::Converted(Format::XenFeatureset),
+                };
+                assert_eq!(dump.source, source, "{kind:?}");
+            }
+        }
+        let dump = dump(&xapi, None);
         assert_eq!(dump.raw().leaves.vendor(), selfsame_cpuid::Vendor::Intel);
+    }
+
+    #[test]
+    fn what_xen_knows_of_is_not_what_the_host_has() {
+        let text = "nr_features: 4\n\nStatic sets:\nPV Max 00000003:00000000:00000000:00000000\n\n\
+            Dynamic sets:\nPV Max 00000001:00000000:00000000:00000000\n";
+        let dump = read(text.as_bytes(), Some(Kind::Pv)).unwrap();
+        assert_eq!(dump.cpus[0].get(1, 0).unwrap().edx, 1);
     }
 
     #[test]

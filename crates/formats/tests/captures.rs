@@ -5,7 +5,7 @@
 use proptest::prelude::*;
 use selfsame_cpuid::Regs;
 use selfsame_cpuid::text::{Document, Statement, TextError, TextWriter};
-use selfsame_formats::{CpuDump, Dump, Format, ReadError, Source, read, write_capture};
+use selfsame_formats::{CpuDump, Dump, Format, ReadError, Source, XenGuests, read, write_capture};
 
 fn intel(max: u32) -> Regs {
     Regs::new(max, 0x756e_6547, 0x6c65_746e, 0x4965_6e69)
@@ -224,11 +224,13 @@ proptest! {
         name in any::<String>(),
         context in proptest::collection::vec(any::<(String, String)>(), 0..3),
         cpus in cpus(),
+        guests in proptest::sample::select(vec![XenGuests::Hvm, XenGuests::Pv, XenGuests::Unsaid]),
     ) {
-        let dump = Dump { name, source: Source::Xen, context, cpus, findings: Vec::new() };
+        let dump = Dump { name, source: Source::Xen(guests), context, cpus, findings: Vec::new() };
         let written = write_capture(&dump);
         let back = read(written.as_bytes(), "other", None).unwrap();
         prop_assert_eq!(write_capture(&back), written);
+        prop_assert_eq!(back.source, dump.source);
         prop_assert_eq!(back.cpus.len(), dump.cpus.len());
         for (back, cpu) in back.cpus.iter().zip(&dump.cpus) {
             prop_assert_eq!(&back.msrs, &cpu.msrs);
