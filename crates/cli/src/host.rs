@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
+use selfsame_cpuid::{Host, Kind, Leaves, Policy, Signature, Topology, Trims, feature};
 use selfsame_formats::{self as file, Dump, Machines, NamedMachine, Source, XenGuests};
 
 use crate::cpus;
@@ -221,7 +221,15 @@ impl Machine {
             Origin::Offered(source) if source.is_by_name() => Ok(Host::from_vmm(&self.raw(), kind, trims)),
             Origin::Offered(_) => Ok(Host::from_offered(&self.raw(), kind, trims)),
             Origin::Policy(found, _) if found != kind => Err(refused("this is a policy for", found)),
-            Origin::Policy(..) => Ok(Host::from_offered(&self.raw(), kind, trims)),
+            // How the CPUs of a policy without a topology hang together is for its guests to say.
+            Origin::Policy(_, None) => Ok(Host::from_vmm(&self.raw(), kind, trims)),
+            Origin::Policy(_, topology) => {
+                let leaves = match *trims {
+                    Trims::NONE => self.raw().into_owned(),
+                    _ => Host::from_vmm(&self.raw(), kind, trims).default().leaves.clone(),
+                };
+                Ok(Host::from_policy(&Policy { kind, topology, leaves }))
+            }
         }
     }
 

@@ -72,6 +72,41 @@ fn the_order_of_hosts_does_not_matter_and_each_counts_once() {
 }
 
 #[test]
+fn a_policy_with_a_topology_waits_for_a_guest_with_that_one() {
+    let directory = scratch("topologies");
+    let shaped = |name: &str, arguments: &[&str]| {
+        let file = directory.join(name).to_string_lossy().into_owned();
+        let ended = run(&[&["policy", "--from", "pool/newest", "-o", &file], arguments].concat());
+        assert_eq!(ended.status, 0, "{ended:?}");
+        file
+    };
+    let large = shaped("large", &["--topology", "sockets=2,cores=6,threads=2"]);
+    let small = shaped("small", &["--topology", "cores=4"]);
+    let plain = shaped("plain", &[]);
+    for words in ["", "no-avx512f"] {
+        let without = |name: &str, topology: &str| match words {
+            "" => name.to_owned(),
+            _ => shaped(&format!("{topology}{words}"), &["--topology", topology, "--cpuid", words]),
+        };
+        let (large_guest, small_guest) = (without(&large, "sockets=2,cores=6,threads=2"), without(&small, "cores=4"));
+        let check = |guest: &str, host: &str| {
+            let words: &[&str] = if words.is_empty() { &[] } else { &["--cpuid", words] };
+            run(&[&["check", "--json", "--guest", guest, "--host", host], words].concat())
+        };
+        for (guest, host) in [(&large_guest, &small), (&small_guest, &large)] {
+            let refused = check(guest, host);
+            assert_eq!(refused.status, 1, "{refused:?}");
+            let refusals = &refused.json()["refusals"];
+            assert_eq!((names(refusals, "rule"), names(refusals, "what")), (vec!["topology"], vec!["topology"]));
+            assert!(refusals[0]["host"].as_str().is_some_and(|text| text.starts_with("sockets=")), "{refusals}");
+        }
+        for (guest, host) in [(&large_guest, &large), (&small_guest, &small), (&large_guest, &plain)] {
+            assert_eq!(check(guest, host).status, 0, "{guest} {host} {words}");
+        }
+    }
+}
+
+#[test]
 fn hosts_of_one_name_are_told_apart() {
     let document = run(&["level", "--json", "twin", "pool/new"]).json();
     assert_eq!(names(&document["hosts"], ""), ["new", "new (2)"]);
