@@ -5,7 +5,10 @@
 
 use std::sync::LazyLock;
 
-use selfsame_cpuid::{FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource, feature_at};
+use selfsame_cpuid::{
+    CR4_BITS, ControlBit, FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource,
+    feature_at,
+};
 use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
 
 use crate::dump::CpuDump;
@@ -130,7 +133,8 @@ impl NamedCpu {
             return;
         }
         cpu.msrs.extend(KVM_VMX.map(|(index, value)| (index, Some(value))));
-        let cr4 = CR4_BITS.iter().filter(|(_, name)| self.has(name)).fold(CR4_ALWAYS, |bits, (bit, _)| bits | 1 << bit);
+        let is_brought = |row: &&ControlBit| row.features.is_empty() || row.features.iter().any(|name| self.has(name));
+        let cr4 = CR4_BITS.iter().filter(is_brought).fold(CR4_ALWAYS, |bits, row| bits | 1 << row.bit);
         cpu.msrs.insert(0x489, Some(cr4));
         for row in FEATURES.iter().filter(|row| row.is_default_one && !self.present.contains(row.place)) {
             if let WordSource::Msr { index, .. } = row.place.word().source() {
@@ -277,11 +281,24 @@ fn offsets(vendor: Vendor) -> Offsets {
     if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel }
 }
 
-/// The features that show in CR4 of VMX operation.
+/// The features that show in CR4 of VMX operation, where it has no bit of theirs always.
 pub(crate) fn shown_in_cr4() -> &'static [Place] {
     static SHOWN: LazyLock<Vec<Place>> =
-        LazyLock::new(|| CR4_BITS.iter().filter_map(|(_, name)| Some(qemu_feature(name)?.place)).collect());
+        LazyLock::new(|| CR4_BITS.iter().filter(|row| CR4_ALWAYS >> row.bit & 1 == 0).flat_map(places_of).collect());
     &SHOWN
+}
+
+/// The bits of CR4 that several features bring, of which one or more are there.
+pub(crate) fn shared_in_cr4(present: &Featureset) -> u64 {
+    static SHARED: LazyLock<Vec<(u64, Place)>> = LazyLock::new(|| {
+        let shared = CR4_BITS.iter().filter(|row| row.features.len() > 1);
+        shared.flat_map(|row| places_of(row).map(|place| (1 << row.bit, place))).collect()
+    });
+    SHARED.iter().filter(|(_, place)| present.contains(*place)).fold(0, |bits, (bit, _)| bits | bit)
+}
+
+fn places_of(row: &ControlBit) -> impl Iterator<Item = Place> {
+    row.features.iter().filter_map(|name| Some(qemu_feature(name)?.place))
 }
 
 /// The supervisor components that hypervisors switch for guests through IA32_XSS (Linux `KVM_SUPPORTED_XSS`).
@@ -295,29 +312,6 @@ const KVM_VMX: [(u32, u64); 5] =
 
 /// Bits of CR4 that are there with every CPU that has VMX: TSD, DE, PSE, MCE, PCE and VMXE.
 const CR4_ALWAYS: u64 = 1 << 2 | 1 << 3 | 1 << 4 | 1 << 6 | 1 << 8 | 1 << 13;
-
-/// Other bits of CR4 and the features that bring them (SDM vol. 3A, 2.5).
-const CR4_BITS: [(u8, &str); 19] = [
-    (0, "vme"),
-    (1, "vme"),
-    (5, "pae"),
-    (7, "pge"),
-    (9, "fxsr"),
-    (10, "sse"),
-    (11, "umip"),
-    (12, "la57"),
-    (14, "smx"),
-    (16, "fsgsbase"),
-    (17, "pcid"),
-    (18, "xsave"),
-    (20, "smep"),
-    (21, "smap"),
-    (22, "pku"),
-    (23, "shstk"),
-    (23, "ibt"),
-    (24, "pks"),
-    (28, "lam"),
-];
 
 /// Numbers that go with a feature: lines of 64 bytes; AMX's palette 1, the only one there is, and its multiplier; the
 /// first version of AVX10; QEMU's nested SVM.
@@ -456,6 +450,19 @@ mod tests {
         let primary = leaves.msr(0x48e).unwrap();
         assert_eq!(primary >> 15 & 1, 0, "cr3-load exits may be off");
         assert_eq!(primary >> 16 & 1, 1, "cr3-store exits may not");
+    }
+
+    #[test]
+    fn every_bit_of_cr4_that_a_feature_brings_can_be_set_in_vmx_operation() {
+        for row in &CR4_BITS {
+            for name in row.features {
+                let identity = Identity { vendor: INTEL, ..Identity::default() };
+                let (leaves, _) = raw(Spelling::Qemu, identity, &["vmx", name]);
+                let cr4 = leaves.msr(0x489).unwrap();
+                assert_eq!(cr4 >> row.bit & 1, 1, "{name}");
+                assert_eq!(cr4, CR4_ALWAYS | leaves.cr4_bits(), "{name}");
+            }
+        }
     }
 
     #[test]

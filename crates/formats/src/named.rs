@@ -13,7 +13,7 @@ use crate::detect::Format;
 use crate::dirt;
 use crate::dump::{Dump, Source};
 use crate::findings::{Finding, Findings};
-use crate::spelling::{Spelling, qemu_feature};
+use crate::spelling::Spelling;
 
 /// What files say of many machines alike, beside their features.
 #[derive(Debug)]
@@ -43,8 +43,8 @@ pub struct Kinship {
     least_physical_bits: u8,
     /// The components whose place the vendor decides.
     moved: u64,
-    /// Whether one of the two features that share a bit of CR4 is there.
-    has_cet: bool,
+    /// The bits of CR4 that several features bring, of which one or more are there.
+    shared_in_cr4: u64,
     /// Features that guests do not see, and that show in the CR4 of VMX operation.
     hidden: Box<[Place]>,
 }
@@ -169,13 +169,11 @@ impl UnpackedMachine<'_> {
 
     /// What it has in common with others, if guests see `given` on it.
     pub fn kinship(&self, given: &Featureset) -> Kinship {
-        static CET: LazyLock<Vec<Place>> =
-            LazyLock::new(|| ["shstk", "ibt"].iter().filter_map(|name| Some(qemu_feature(name)?.place)).collect());
         Kinship {
             about: Arc::as_ptr(self.about) as usize,
             least_physical_bits: by_name::least_physical_bits(&self.features),
             moved: by_name::moved(self.states.minus(ComponentSet::LEGACY)).bits(),
-            has_cet: CET.iter().any(|place| self.features.contains(*place)),
+            shared_in_cr4: by_name::shared_in_cr4(&self.features),
             hidden: self.hidden(given).collect(),
         }
     }
