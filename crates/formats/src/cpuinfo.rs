@@ -20,7 +20,7 @@ use crate::detect::Format;
 use crate::dump::{CpuDump, Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
-use crate::scan;
+use crate::scan::{self, decimal};
 use crate::spelling::Spelling;
 
 /// Whether a line can be the first of a block.
@@ -86,14 +86,14 @@ impl<'a> Block<'a> {
     fn take(&mut self, key: &[u8], value: &'a [u8], line: usize) {
         match key {
             b"vendor_id" => self.vendor = vendor(value),
-            b"cpu family" => self.family = text(value).parse().ok(),
-            b"model" => self.model = text(value).parse().ok(),
-            b"stepping" => self.stepping = text(value).parse().ok(),
+            b"cpu family" => self.family = decimal(text(value)),
+            b"model" => self.model = decimal(text(value)),
+            b"stepping" => self.stepping = decimal(text(value)),
             b"model name" => self.brand = Some(text(value).to_owned()),
             b"flags" => self.flags = Some((value, line)),
             // `48 bits physical, 48 bits virtual`
             b"address sizes" => {
-                self.physical_bits = text(value).split_once(" bits physical").and_then(|(bits, _)| bits.parse().ok());
+                self.physical_bits = text(value).split_once(" bits physical").and_then(|(bits, _)| decimal(bits));
             }
             _ => {}
         }

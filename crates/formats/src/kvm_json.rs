@@ -15,6 +15,7 @@ use crate::dump::{Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::qmp::json_error;
+use crate::scan::hexadecimal;
 
 /// `KVM_CPUID_FLAG_SIGNIFCANT_INDEX` (Linux, Documentation/virt/kvm/api.rst, 4.46).
 const SIGNIFICANT_INDEX: u32 = 1;
@@ -60,7 +61,7 @@ fn list<'a>(value: &'a Value, names: &[&str]) -> Option<&'a [Value]> {
 fn number(value: Option<&Value>) -> Option<u64> {
     match value? {
         Value::Number(number) => number.as_u64(),
-        Value::String(text) => u64::from_str_radix(text.strip_prefix("0x")?, 16).ok(),
+        Value::String(text) => hexadecimal(text.strip_prefix("0x")?),
         _ => None,
     }
 }
@@ -85,9 +86,11 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_lacks_a_register_is_named() {
+    fn an_entry_that_lacks_a_register_or_has_no_number_there_is_named() {
         let entries = format!(r#"[{LEAF_0}, {{"function": 1, "eax": 5}}]"#);
         assert_eq!(read(entries.as_bytes()), Err(ReadError::Entry { entry: 1, field: "ebx" }));
+        let signed = LEAF_0.replace("0x6c65746e", "0x+5");
+        assert_eq!(read(format!("[{signed}]").as_bytes()), Err(ReadError::Entry { entry: 0, field: "ecx" }));
         assert_eq!(read(b"{}"), Err(ReadError::NoEntries));
         assert_eq!(read(b"[{\"function\": 4294967296}]"), Err(ReadError::Entry { entry: 0, field: "eax" }));
     }

@@ -15,7 +15,7 @@ use crate::error::ReadError;
 use crate::findings::Findings;
 use crate::models::{Model, Models};
 use crate::qmp::is_knob_name;
-use crate::scan;
+use crate::scan::{self, decimal, hexadecimal};
 use crate::spelling::{Spelling, qemu_feature};
 
 /// What an accelerator adds to every named model: KVM x2APIC; and the bit by which a guest knows that it is one.
@@ -255,9 +255,8 @@ fn place(name: &str, models: &Models) -> Option<Place> {
 /// A decimal number, or a hexadecimal one after `0x`.
 fn number(text: &str) -> Option<u32> {
     match text.strip_prefix("0x") {
-        Some(digits) if !digits.starts_with('+') => u32::from_str_radix(digits, 16).ok(),
-        None if !text.starts_with('+') => text.parse().ok(),
-        _ => None,
+        Some(digits) => hexadecimal(digits)?.try_into().ok(),
+        None => decimal(text),
     }
 }
 

@@ -1,5 +1,7 @@
 //! Lines and numbers of text whose encoding nobody promised.
 
+use std::str::FromStr;
+
 /// One line, without its end.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Line<'a> {
@@ -78,6 +80,18 @@ pub(crate) fn take_cpu_number(text: &[u8]) -> Option<(u32, &[u8])> {
     (number < crate::ranges::CPU_LIMIT).then_some((number, rest))
 }
 
+/// The number of which the text has the hexadecimal digits and nothing else: the library takes a sign, too.
+pub(crate) fn hexadecimal(text: &str) -> Option<u64> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if is_digits { u64::from_str_radix(text, 16).ok() } else { None }
+}
+
+/// The number of which the text has the decimal digits and nothing else.
+pub(crate) fn decimal<T: FromStr>(text: &str) -> Option<T> {
+    let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_digits { text.parse().ok() } else { None }
+}
+
 /// The text after `needle`, where it occurs.
 pub(crate) fn after<'a>(text: &'a [u8], needle: &[u8]) -> Option<&'a [u8]> {
     let at = text.windows(needle.len()).position(|window| window == needle)?;
@@ -89,6 +103,15 @@ fn exactly_the_asked_digits_are_taken() {
     assert_eq!(take_hex::<8>(b"0000aBcD-"), Some((0xabcd, b"-".as_slice())));
     assert_eq!(take_hex::<8>(b"0000aBc"), None);
     assert_eq!(take_hex::<2>(b"0g"), None);
+}
+
+#[test]
+fn a_number_has_digits_and_no_sign() {
+    assert_eq!((hexadecimal("aB"), decimal::<u8>("255")), (Some(0xab), Some(255)));
+    for text in ["", "+5", "-5", " 5", "5 ", "0x5", "1_0"] {
+        assert_eq!((hexadecimal(text), decimal::<u32>(text)), (None, None), "{text}");
+    }
+    assert_eq!((hexadecimal("10000000000000000"), decimal::<u8>("256")), (None, None));
 }
 
 #[test]

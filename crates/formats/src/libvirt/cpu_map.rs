@@ -8,6 +8,7 @@ use selfsame_cpuid::{Featureset, Place, Register, Signature, Word};
 use super::xml::{Item, Tag, Xml};
 use crate::error::ReadError;
 use crate::models::{Model, Models};
+use crate::scan::{decimal, hexadecimal};
 use crate::spelling::qemu_feature as known;
 
 /// Where libvirt installs its map.
@@ -202,9 +203,9 @@ fn signature(tag: &Tag<'_>) -> Option<Signature> {
     let stepping = tag.attribute("stepping");
     let stepping = stepping.as_deref().and_then(|text| text.split(['-', ',']).next()).unwrap_or("0");
     Some(Signature {
-        family: tag.attribute("family")?.parse().ok()?,
-        model: tag.attribute("model")?.parse().ok()?,
-        stepping: stepping.parse().ok()?,
+        family: decimal(&tag.attribute("family")?)?,
+        model: decimal(&tag.attribute("model")?)?,
+        stepping: decimal(stepping)?,
     })
 }
 
@@ -231,7 +232,7 @@ fn places(tag: &Tag<'_>) -> Vec<Place> {
 }
 
 fn hex(text: &str) -> Option<u32> {
-    u32::from_str_radix(text.strip_prefix("0x")?, 16).ok()
+    hexadecimal(text.strip_prefix("0x")?)?.try_into().ok()
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, CpuMapError> {

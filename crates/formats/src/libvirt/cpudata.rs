@@ -18,6 +18,7 @@ use crate::detect::Format;
 use crate::dump::{Dump, Source};
 use crate::error::ReadError;
 use crate::findings::Findings;
+use crate::scan::hexadecimal;
 
 /// Reads a file of the format.
 pub(crate) fn read(bytes: &[u8]) -> Result<Dump, ReadError> {
@@ -72,6 +73,5 @@ fn msr(tag: &Tag<'_>, line: usize) -> Option<MsrRow> {
 /// Reads `0x` and up to eight hexadecimal digits.
 fn hex(text: &str) -> Option<u32> {
     let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"))?;
-    let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
-    u32::from_str_radix(digits, 16).ok().filter(|_| is_hex)
+    hexadecimal(digits)?.try_into().ok()
 }

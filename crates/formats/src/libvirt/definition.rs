@@ -5,6 +5,7 @@ use selfsame_cpuid::{Place, Signature};
 use super::known_children::KnownChildren;
 use super::xml::{Item, Tag, Xml};
 use crate::error::ReadError;
+use crate::scan::decimal;
 use crate::spelling::qemu_feature;
 
 /// What one `<cpu>` says: the CPU of a host, or that of a guest.
@@ -246,7 +247,7 @@ impl Child {
             "signature" => Self::Signature(signature(tag)),
             "maxphysaddr" => {
                 let bits = tag.attribute("bits").or_else(|| tag.attribute("limit"));
-                let bits = bits.and_then(|bits| bits.parse().ok());
+                let bits = bits.and_then(|bits| decimal(&bits));
                 Self::PhysicalBits(bits.filter(|bits| (1..=64).contains(bits)))
             }
             "model" => {
@@ -298,7 +299,7 @@ fn some(text: String) -> Option<String> {
 }
 
 fn signature(tag: &Tag<'_>) -> Option<Signature> {
-    let numbers = tag.attributes(["family", "model", "stepping"]).map(|text| text?.parse::<u16>().ok());
+    let numbers = tag.attributes(["family", "model", "stepping"]).map(|text| decimal::<u16>(&text?));
     let [family, model, stepping] = numbers;
     Some(Signature {
         family: family?,
