@@ -295,10 +295,19 @@ impl Machine {
 
 /// What a CPU without a name for itself is called.
 pub(crate) fn cpu_text(model: Option<&str>, vendor: &str, signature: Signature) -> Rc<str> {
-    match model {
-        Some(model) => format!("{model} ({signature})").into(),
-        None => format!("{} {signature}", vendor.trim()).into(),
+    let signature = signature_text(signature);
+    match (model, vendor.trim(), &*signature) {
+        (Some(model), _, "") => model.into(),
+        (Some(model), ..) => format!("{model} ({signature})").into(),
+        (None, "", "") => "unknown CPU".into(),
+        (None, "", said) | (None, said, "") => said.into(),
+        (None, vendor, _) => format!("{vendor} {signature}").into(),
     }
+}
+
+/// Family, model and stepping; empty where nobody says them.
+pub(crate) fn signature_text(signature: Signature) -> String {
+    if signature == Signature::default() { String::new() } else { signature.to_string() }
 }
 
 /// The brand string of leaves 0x80000002 to 0x80000004.

@@ -6,7 +6,7 @@ use selfsame_formats::{Source, XenGuests};
 use crate::Verdict;
 use crate::args::{Output, ShowArguments};
 use crate::finding::Finding;
-use crate::host::{Machine, Origin, brand, load, vendor};
+use crate::host::{Machine, Origin, brand, load, signature_text, vendor};
 use crate::json::{
     FindingMember, SCHEMA, ShowDocument, SignatureMember, XstateMember, feature_names, hex, print_document,
 };
@@ -81,9 +81,11 @@ fn levelling(machine: &Machine) -> Vec<String> {
 
 fn line(machine: &Machine) -> String {
     let features = machine.raw().features().iter().filter_map(feature_at).count();
-    let (name, cpu, signature) = (&machine.name, machine.cpu(), machine.signature());
+    let (name, cpu, signature) = (&machine.name, machine.cpu(), signature_text(machine.signature()));
     let findings = count(machine.findings().len(), "finding");
-    format!("{name}: {cpu}, {signature}, {features} features, {findings}\n")
+    // A CPU without a name for itself is called by its signature.
+    let signature = if cpu.contains(&signature) { String::new() } else { format!(", {signature}") };
+    format!("{name}: {cpu}{signature}, {features} features, {findings}\n")
 }
 
 /// What a machine says of itself, in words.
@@ -103,7 +105,11 @@ fn show(page: &mut Page, machine: &Machine, is_verbose: bool) {
     let raw = &*machine.raw();
     page.heading(&machine.name);
     page.labelled("cpu", machine.cpu().split(' '));
-    page.labelled("vendor", format!("{}, {}", vendor(raw).trim(), machine.signature()).split(' '));
+    let said = [vendor(raw).trim().to_owned(), signature_text(machine.signature())];
+    let said: Vec<&str> = said.iter().map(String::as_str).filter(|text| !text.is_empty()).collect();
+    if !said.is_empty() {
+        page.labelled("vendor", said.join(", ").split(' '));
+    }
     page.labelled("source", origin(machine).split(' '));
     if let Origin::Policy(_, Some(topology)) = machine.origin {
         let (vcpus, last) = (count(topology.vcpus() as usize, "vCPU"), topology.last_apic_id());

@@ -289,6 +289,24 @@ fn moves_that_would_fail_are_counted_in_english() {
 }
 
 #[test]
+fn a_cpu_is_called_by_what_is_known_of_it_and_once() {
+    for (cpu, called) in [
+        ("", "unknown CPU"),
+        ("<vendor>AMD</vendor>", "AuthenticAMD"),
+        ("<signature family='23' model='49'/>", "family 23 model 0x31 stepping 0"),
+        ("<vendor>AMD</vendor><signature family='23' model='49'/>", "AuthenticAMD family 23 model 0x31 stepping 0"),
+    ] {
+        let file = format!("<cpu><arch>x86_64</arch>{cpu}<feature name='fpu'/></cpu>");
+        let line = run_with(&["show", "-q", "-"], file.as_bytes()).stdout;
+        assert!(line.starts_with(&format!("stdin: {called}, ")) && line.matches("family").count() < 2, "{line}");
+        let page = run_with(&["show", "-"], file.as_bytes()).stdout;
+        assert!(page.contains(&format!("  cpu             {called}\n")), "{page}");
+        let vendor = called.replace("AMD f", "AMD, f");
+        assert_eq!(page.contains(&format!("  vendor          {vendor}\n")), !cpu.is_empty(), "{page}");
+    }
+}
+
+#[test]
 fn formats_that_are_not_read_are_named() {
     for (bytes, what) in [
         (b"\x1f\x8b\x08\0\0\0".as_slice(), "a gzip archive; unpack it first"),
