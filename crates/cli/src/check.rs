@@ -146,14 +146,10 @@ pub(crate) fn run(arguments: &CheckArguments) -> Result<Verdict, Problem> {
     let is_accepted = answers.iter().all(|(_, answer)| answer.is_accepted());
     let output = arguments.output;
     if output.json {
-        let mut documents: Vec<_> =
-            answers.iter().map(|(machine, answer)| document(&name, guest.kind, machine, answer)).collect();
-        match documents.pop().filter(|_| pool.is_one_file) {
-            Some(document) => print_document(&document)?,
-            None => {
-                let all = answers.iter().map(|(machine, answer)| document(&name, guest.kind, machine, answer));
-                print_document(&all.collect::<Vec<_>>())?;
-            }
+        let documents = answers.iter().map(|(machine, answer)| document(&name, guest.kind, machine, answer));
+        match &*documents.collect::<Vec<_>>() {
+            [document] if pool.is_one_file => print_document(document)?,
+            documents => print_document(documents)?,
         }
     } else if output.quiet {
         print(&line(&answers))?;

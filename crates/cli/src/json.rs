@@ -20,7 +20,7 @@ use crate::why::offsets;
 pub(crate) const SCHEMA: u32 = 1;
 
 /// Prints a document.
-pub(crate) fn print_document(document: &impl Serialize) -> Result<(), Problem> {
+pub(crate) fn print_document(document: &(impl Serialize + ?Sized)) -> Result<(), Problem> {
     let mut text = serde_json::to_string_pretty(document)?;
     text.push('\n');
     print(&text)

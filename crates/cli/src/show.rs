@@ -23,10 +23,9 @@ pub(crate) fn run(arguments: &ShowArguments) -> Result<Verdict, Problem> {
     let pool = load(&arguments.files, arguments.reading.skip_bad, &sources)?;
     let Output { json, quiet, verbose } = arguments.output;
     if json {
-        let mut documents: Vec<ShowDocument> = pool.machines.iter().map(document).collect();
-        match documents.pop().filter(|_| pool.is_one_file) {
-            Some(document) => print_document(&document)?,
-            None => print_document(&pool.machines.iter().map(document).collect::<Vec<_>>())?,
+        match &*pool.machines.iter().map(document).collect::<Vec<_>>() {
+            [document] if pool.is_one_file => print_document(document)?,
+            documents => print_document(documents)?,
         }
     } else if quiet {
         print(&pool.machines.iter().map(line).collect::<String>())?;
