@@ -1,5 +1,6 @@
 //! `level`: the CPU that all hosts of a pool can give.
 
+use std::borrow::Cow;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -130,7 +131,7 @@ fn running_guests(paths: &[PathBuf], kind: Kind) -> Result<Vec<StoredPolicy>, Pr
 }
 
 impl<'m> Level<'m> {
-    /// Levels a pool.
+    /// Levels a pool; the guests that run are of the kind.
     pub(crate) fn of(
         pool: &'m Pool,
         kind: Kind,
@@ -140,7 +141,7 @@ impl<'m> Level<'m> {
     ) -> Result<Self, Problem> {
         let seen = Seen::all(&pool.machines, kind, trims)?;
         let mut leveller = Leveller::new(kind);
-        for guest in running.iter().filter(|guest| guest.policy.kind == kind) {
+        for guest in running {
             leveller.keep_leaves_of(&guest.policy);
         }
         // Hosts that are alike count once, by the name that comes first, and kin by what all and any of them give.
@@ -174,7 +175,7 @@ impl<'m> Level<'m> {
         let (lost, unwarned) = policy.as_ref().map(|policy| losses(policy, &seen, &groups)).unwrap_or_default();
         let context = Some(format!("hosts={}", seen.len()));
         let stored = |policy| StoredPolicy { name: name.to_owned(), source: Some("level".to_owned()), context, policy };
-        let running = answers(&pool.machines, running, trims)?;
+        let running = answers(&seen, running);
         Ok(Self { kind, seen, policy: policy.map(stored), refusals, lost, unwarned, running })
     }
 
@@ -282,28 +283,19 @@ impl<'m> Level<'m> {
     }
 }
 
-/// What every host says to every guest that runs already, each as guests of its kind meet the host.
-fn answers(
-    machines: &[Machine],
-    running: &[StoredPolicy],
-    trims: &Trims,
-) -> Result<Vec<(String, String, Answer)>, Problem> {
-    let mut hosts: BTreeMap<Kind, Vec<Host>> = BTreeMap::new();
+/// What every host says to every guest that runs already.
+fn answers(seen: &[Seen<'_>], running: &[StoredPolicy]) -> Vec<(String, String, Answer)> {
+    if running.is_empty() {
+        return Vec::new();
+    }
+    let hosts: Vec<(&Machine, Cow<'_, Host>)> = seen.iter().map(|seen| (seen.machine, seen.host())).collect();
     let mut answers = Vec::new();
     for guest in running {
-        let kind = guest.policy.kind;
-        let of_kind = match hosts.entry(kind) {
-            Entry::Occupied(entry) => entry.into_mut(),
-            Entry::Vacant(entry) => {
-                let of_kind = machines.iter().map(|machine| machine.host(kind, trims)).collect::<Result<_, _>>()?;
-                entry.insert(of_kind)
-            }
-        };
-        for (machine, host) in machines.iter().zip(of_kind.iter()) {
+        for (machine, host) in &hosts {
             answers.push((guest.name.clone(), machine.name.clone(), answer(&guest.policy, machine, host, false)));
         }
     }
-    Ok(answers)
+    answers
 }
 
 /// The features that were asked for and are not in a policy.
