@@ -155,3 +155,8 @@ pub fn read_all(bytes: &[u8], name: &str, reading: &Reading<'_>) -> Result<Vec<M
     Machines::finish(&mut machines, name);
     Ok(machines)
 }
+
+/// The example of the project's first page, which reads the CPU that it runs on.
+#[cfg(all(doctest, target_arch = "x86_64"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
