@@ -280,7 +280,7 @@ impl Gives for Sets<'_> {
 
 /// Where CPUs of a vendor keep their components.
 pub(crate) fn offsets(leaves: &selfsame_cpuid::Leaves) -> Offsets {
-    if leaves.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel }
+    leaves.vendor().offsets()
 }
 
 /// Who gives guests of a kind what they get.

@@ -65,13 +65,6 @@ impl Featureset {
         self.0[place.word().index()] &= !place.mask();
     }
 
-    /// Takes the features of `other` away.
-    pub fn remove_all(&mut self, other: &Self) {
-        for (word, others) in self.0.iter_mut().zip(&other.0) {
-            *word &= !others;
-        }
-    }
-
     /// Whether every bit of this set is in `other`.
     pub fn is_subset_of(&self, other: &Self) -> bool {
         self.0.iter().zip(&other.0).fold(0, |missing, (a, b)| missing | (a & !b)) == 0

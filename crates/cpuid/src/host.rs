@@ -1,6 +1,6 @@
 //! One host: what its hardware is, and what a hypervisor on it can and does give to guests of one kind.
 
-use selfsame_xstate::{ComponentSet, Geometry, Offsets};
+use selfsame_xstate::{ComponentSet, Geometry};
 
 use crate::closure::{close, states_of};
 use crate::feature::Kind;
@@ -250,8 +250,7 @@ fn are_vmx_msrs_unknown(raw: &Leaves) -> bool {
 /// The geometry that a host's save areas have: rows that a dump lost are those that all CPUs of the vendor have, and
 /// components without any row are not there.
 fn usable_geometry(raw: &Leaves, vendor: Vendor) -> Geometry {
-    let offsets = if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel };
-    raw.geometry().usable(offsets)
+    raw.geometry().usable(vendor.offsets())
 }
 
 /// What is odd in the raw leaves of a host, and what deriving a host makes of it.
@@ -279,7 +278,7 @@ pub fn examine(raw: &Leaves, mut found: impl FnMut(Finding)) {
     for defect in geometry.defects() {
         found(Finding::Geometry(defect));
     }
-    let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
+    let offsets = raw.vendor().offsets();
     let (_, filled) = geometry.completed(offsets);
     for component in filled {
         found(Finding::RowFilled { component });

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use selfsame_xstate::Offsets;
+
 use crate::regs::Regs;
 
 /// Who made a CPU, by the twelve bytes of leaf 0.
@@ -54,6 +56,11 @@ impl Vendor {
     /// Whether the CPU follows AMD's manual: AMD and Hygon.
     pub const fn is_amd_like(self) -> bool {
         matches!(self, Self::Amd | Self::Hygon)
+    }
+
+    /// Where the vendor's CPUs keep components in the standard format: Zhaoxin's follow Intel's.
+    pub const fn offsets(self) -> Offsets {
+        if self.is_amd_like() { Offsets::Amd } else { Offsets::Intel }
     }
 
     /// Whether the CPU follows Intel's manual where the two differ: Intel, Centaur, Zhaoxin.

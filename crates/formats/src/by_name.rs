@@ -9,7 +9,7 @@ use selfsame_cpuid::{
     CR4_BITS, ControlBit, FEATURES, Feature, Featureset, Place, Register, Regs, Signature, Vendor, WordSource,
     feature_at,
 };
-use selfsame_xstate::{Class, Component, ComponentSet, Geometry, Offsets};
+use selfsame_xstate::{Component, ComponentSet, Geometry};
 
 use crate::dump::CpuDump;
 use crate::error::ReadError;
@@ -174,23 +174,23 @@ impl NamedCpu {
         }
         let (user, supervisor) = states(&self.present);
         let flags = cpu.get(0xd, 1).unwrap_or_default().eax;
-        let (xcr0, xss) = (halves(user.bits()), halves(supervisor.bits()));
+        let (xcr0, xss) = (user.halves(), supervisor.halves());
         let bare = Geometry::read(|subleaf| match subleaf {
-            0 => [xcr0[0], 0, 0, xcr0[1]],
-            1 => [flags, 0, xss[0], xss[1]],
+            0 => [xcr0.0, 0, 0, xcr0.1],
+            1 => [flags, 0, xss.0, xss.1],
             _ => [0; 4],
         });
         let vendor = self.vendor();
-        let (geometry, filled) = bare.completed(offsets(vendor));
+        let (geometry, filled) = bare.completed(vendor.offsets());
         for component in filled {
             if let Some(row) = geometry.row(component) {
                 cpu.leaves.insert((0xd, u32::from(component.index())), Regs::from(row.registers()));
             }
         }
         let size_bytes = geometry.without_holes().standard_size(user.minus(geometry.holes())).unwrap_or_default();
-        cpu.leaves.insert((0xd, 0), Regs::new(xcr0[0], size_bytes, size_bytes, xcr0[1]));
+        cpu.leaves.insert((0xd, 0), Regs::new(xcr0.0, size_bytes, size_bytes, xcr0.1));
         if flags != 0 || !supervisor.is_empty() {
-            cpu.leaves.insert((0xd, 1), Regs::new(flags, 0, xss[0], xss[1]));
+            cpu.leaves.insert((0xd, 1), Regs::new(flags, 0, xss.0, xss.1));
         }
         note_layout(filled, vendor, findings);
     }
@@ -229,7 +229,7 @@ pub(crate) fn drop_unreadable(present: &mut Featureset) {
     });
     for (gate, behind) in &*UNREADABLE {
         if !gate.is_some_and(|gate| present.contains(gate)) {
-            present.remove_all(behind);
+            *present -= *behind;
         }
     }
 }
@@ -248,9 +248,8 @@ pub(crate) fn states(present: &Featureset) -> (ComponentSet, ComponentSet) {
     }
     let used = USED.iter().filter(|(place, _)| present.contains(*place));
     let used = used.fold(ComponentSet::EMPTY, |all, (_, states)| all.union(*states));
-    let is_user = |component: &Component| matches!(component.class(), Some(Class::User | Class::UserDynamic));
-    let user = used.iter().filter(is_user).collect::<ComponentSet>().union(ComponentSet::LEGACY);
-    (user, if has_xsaves { used.intersection(GIVEN_SUPERVISOR) } else { ComponentSet::EMPTY })
+    let user = (used & ComponentSet::USER) | ComponentSet::LEGACY;
+    (user, if has_xsaves { used & ComponentSet::GUEST_SUPERVISOR } else { ComponentSet::EMPTY })
 }
 
 /// The width of physical addresses that every CPU with these features has.
@@ -267,18 +266,13 @@ pub(crate) fn note_physical_bits(least: u8, findings: &mut Findings) {
 
 /// Whether every one of some components has a place of its own on the CPUs of a vendor.
 pub(crate) fn is_room_for(user: ComponentSet, supervisor: ComponentSet, vendor: Vendor) -> bool {
-    let (xcr0, xss) = (halves(user.bits()), halves(supervisor.bits()));
+    let (xcr0, xss) = (user.halves(), supervisor.halves());
     let bare = Geometry::read(|subleaf| match subleaf {
-        0 => [xcr0[0], 0, 0, xcr0[1]],
-        1 => [0, 0, xss[0], xss[1]],
+        0 => [xcr0.0, 0, 0, xcr0.1],
+        1 => [0, 0, xss.0, xss.1],
         _ => [0; 4],
     });
-    bare.usable(offsets(vendor)).components() == user.union(supervisor)
-}
-
-/// Where the CPUs of a vendor keep their components.
-fn offsets(vendor: Vendor) -> Offsets {
-    if vendor.is_amd_like() { Offsets::Amd } else { Offsets::Intel }
+    bare.usable(vendor.offsets()).components() == user.union(supervisor)
 }
 
 /// The features that show in CR4 of VMX operation, where it has no bit of theirs always.
@@ -300,9 +294,6 @@ pub(crate) fn shared_in_cr4(present: &Featureset) -> u64 {
 fn places_of(row: &ControlBit) -> impl Iterator<Item = Place> {
     row.features.iter().filter_map(|name| Some(qemu_feature(name)?.place))
 }
-
-/// The supervisor components that hypervisors switch for guests through IA32_XSS (Linux `KVM_SUPPORTED_XSS`).
-const GIVEN_SUPERVISOR: ComponentSet = ComponentSet::EMPTY.with(Component::CET_U).with(Component::CET_S);
 
 /// What the names of features do not tell of nested VMX and KVM says on every host (Linux arch/x86/kvm/vmx/nested.c,
 /// nested_vmx_setup_ctls_msrs): the revision, the size and memory type of a VMCS, CR0 and CR4 in VMX operation, the
@@ -387,11 +378,6 @@ pub(crate) fn vendor_regs(name: [u8; 12]) -> Regs {
     let [a, b, c, d, e, f, g, h, i, j, k, l] = name;
     let word = u32::from_le_bytes;
     Regs::new(0, word([a, b, c, d]), word([i, j, k, l]), word([e, f, g, h]))
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "the halves are meant")]
-const fn halves(value: u64) -> [u32; 2] {
-    [value as u32, (value >> 32) as u32]
 }
 
 /// A name as a finding's subject: names come from files.

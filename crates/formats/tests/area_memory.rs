@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use selfsame_cpuid::{Host, Kind, Leaves, Policy, Trims};
 use selfsame_formats::read;
-use selfsame_xstate::{Area, Component, ComponentSet, Configurations, Geometry, Offsets};
+use selfsame_xstate::{Area, Component, ComponentSet, Configurations, Geometry};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/xstate.md");
 const BEGIN: &str = "<!-- memory: written by crates/formats/tests/area_memory.rs -->\n";
@@ -46,7 +46,7 @@ fn dumps() -> &'static [(String, Leaves)] {
 }
 
 fn geometry(raw: &Leaves) -> Geometry {
-    raw.geometry().usable(if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel })
+    raw.geometry().usable(raw.vendor().offsets())
 }
 
 fn states(policy: &Policy) -> ComponentSet {

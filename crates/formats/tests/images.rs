@@ -8,7 +8,7 @@ mod images;
 use std::collections::BTreeMap;
 
 use selfsame_formats::read;
-use selfsame_xstate::{ComponentSet, Format, Geometry, Layout, MxcsrMask, Offsets, Reader};
+use selfsame_xstate::{ComponentSet, Format, Geometry, Layout, MxcsrMask, Reader};
 
 use images::{Style, Words, legal_sets, random_image};
 
@@ -18,7 +18,7 @@ fn geometries() -> Vec<(String, Geometry)> {
     for (name, bytes) in corpus_files::instlatx64() {
         let Ok(dump) = read(&bytes, &name, None) else { continue };
         let raw = dump.raw().leaves;
-        let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
+        let offsets = raw.vendor().offsets();
         let geometry = raw.geometry().usable(offsets);
         if !geometry.user().is_empty() {
             found.entry(format!("{geometry:?}")).or_insert((name, geometry));

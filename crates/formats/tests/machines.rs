@@ -40,7 +40,7 @@ fn computed_sizes_equal_the_cpus_own() {
     let mut compared = 0;
     for (name, dump) in dumps() {
         let raw = dump.raw().leaves;
-        let offsets = if raw.vendor().is_amd_like() { Offsets::Amd } else { Offsets::Intel };
+        let offsets = raw.vendor().offsets();
         let (geometry, _) = raw.geometry().completed(offsets);
         if geometry.user().is_empty() {
             continue;

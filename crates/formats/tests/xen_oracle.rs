@@ -191,6 +191,7 @@ fn misunderstood(level: &Policy, export: &Export, understood: &Understood) -> Ve
         let is_asked = row.offer_to(level.kind) == Offer::Request || row.relation == Relation::Any;
         let has = level.leaves.has(row.place);
         let expected = match has {
+            _ if is_noted(export, row, "hidden") => '0',
             _ if is_hosts || unknown.contains(&row.name) => 'x',
             // Without ARCH_CAPABILITIES no guest has the MSR.
             _ if is_msrs && ends_leaves => 'x',

@@ -111,7 +111,7 @@ fn unknown_foreign_and_unsized_components_stay_holes() {
     let closed = geometry.without_holes();
     assert_eq!(closed.components(), ComponentSet::from_bits(0x907));
     assert_eq!(closed.defects().count(), 0);
-    assert_eq!(closed.compacted_size(closed.components()), Ok(832 + 16));
+    assert_eq!(closed.compacted_size(closed.components()), Ok(832 + 128 + 16));
 }
 
 #[test]

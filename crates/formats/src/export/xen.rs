@@ -111,10 +111,7 @@ fn by_register(policy: &Policy, notes: &mut Notes) -> String {
     };
     let hidden = feature("arch-capabilities").filter(|row| features.contains(row.place));
     if let Some(row) = hidden {
-        notes.note(
-            row.name,
-            "hidden: nothing is in its register, and xl has no other way to keep each host's from guests",
-        );
+        notes.note(row.name, "hidden: its msr is empty, which a line by register cannot say of hosts where it is not");
     }
     for row in offered(policy) {
         let WordSource::Cpuid { leaf, subleaf, register } = row.place.word().source() else { continue };
