@@ -30,7 +30,7 @@ pub(crate) enum Problem {
         limit_mib: u64,
     },
     /// A file is no dump.
-    #[error("{}: {source}", shown(path))]
+    #[error("{}: {}", shown(path), printable(&source.to_string()))]
     Dump {
         /// The file.
         path: PathBuf,
@@ -101,7 +101,7 @@ pub(crate) enum Problem {
     #[error("--cpu-map: {0}")]
     CpuMap(#[from] CpuMapError),
     /// A guest's definition cannot be judged.
-    #[error("{}: {source}", shown(path))]
+    #[error("{}: {}", shown(path), printable(&source.to_string()))]
     Guest {
         /// The file.
         path: PathBuf,

@@ -273,7 +273,7 @@ impl Gives for Sets<'_> {
     fn add_to(&self, all: &mut Featureset) {
         match self {
             Self::Named { has, .. } => has.add_to(all),
-            Self::Whole { has, .. } => *all = *all | **has,
+            Self::Whole { has, .. } => *all |= **has,
         }
     }
 }

@@ -328,7 +328,6 @@ fn formats_that_are_not_read_are_named() {
 
 /// A dump that lost its end says of its last CPU less than that CPU is: nobody may find that out from the level.
 #[test]
-#[expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 fn a_file_that_lost_its_end_is_told_with_the_level() {
     let cpu = |number: u32, rows: &[&str]| format!("CPU {number}:\n{}", rows.concat());
     let rows = [

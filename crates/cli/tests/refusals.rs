@@ -33,6 +33,15 @@ fn unusable_files_are_named_with_what_is_wrong() {
 }
 
 #[test]
+fn what_a_file_says_is_kept_on_the_line_of_the_message() {
+    let file = scratch("escapes").join("guest.xml");
+    fs::write(&file, "<cpu><arch>x86_64</arch><model>Xevil&#10;selfsame: all is well&#27;[2J</model></cpu>").unwrap();
+    let ended = run(&["show", file.to_str().unwrap()]);
+    assert_eq!((ended.status, ended.stderr.lines().count()), (2, 1), "{}", ended.stderr);
+    assert!(!ended.stderr.contains('\u{1b}'), "{}", ended.stderr);
+}
+
+#[test]
 fn every_bad_file_of_a_directory_is_named_at_once() {
     let ended = run(&["level", "bad", "pool"]);
     assert_eq!(ended.status, 2);

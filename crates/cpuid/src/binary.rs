@@ -1,4 +1,5 @@
-//! The binary form of leaves and MSRs: Xen's, little-endian, strictly ascending, and without rows that are zero.
+//! The binary form of a policy's leaves and MSRs; its kind and its topology travel beside them. It is Xen's, little-endian,
+//! strictly ascending, and without rows that are zero.
 //!
 //! A leaf is 24 bytes: leaf, subleaf (0xffffffff where ECX selects none), EAX, EBX, ECX, EDX. An MSR is 16: index, zero, and
 //! the value in 64 bits (Xen, xen/include/public/arch-x86/xen.h, xen_cpuid_leaf_t and xen_msr_entry_t). Equal leaves are equal

@@ -42,7 +42,7 @@ impl Scope {
         for ((word, kept), named) in leaves.words_mut().iter_mut().zip(&self.kept).zip(&table::NAMED) {
             *word &= kept | named;
         }
-        *set = *set & Featureset::from_words(self.kept);
+        *set &= Featureset::from_words(self.kept);
     }
 }
 

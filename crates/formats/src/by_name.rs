@@ -70,7 +70,7 @@ impl NamedCpu {
 
     /// Adds features whose names are resolved already.
     pub(crate) fn add_all(&mut self, features: &Featureset) {
-        self.present = self.present | *features;
+        self.present |= *features;
         self.known += 1;
     }
 

@@ -127,7 +127,10 @@ fn split(text: &[u8]) -> Option<(String, Vec<u32>)> {
     let start = text.iter().rposition(u8::is_ascii_whitespace).map_or(0, |at| at + 1);
     let (label, words) = text.split_at_checked(start)?;
     let words = words_of(words)?;
-    (words.len() >= 4).then(|| (label_of(std::str::from_utf8(label).unwrap_or_default()), words))
+    let label = label_of(std::str::from_utf8(label).unwrap_or_default());
+    // A row of registers is no featureset: it begins with the number of its leaf.
+    let is_row = label.rsplit(' ').next().is_some_and(|last| words_of(last.as_bytes()).is_some());
+    (words.len() >= 4 && !is_row).then_some((label, words))
 }
 
 fn words_of(text: &[u8]) -> Option<Vec<u32>> {
@@ -169,6 +172,12 @@ mod tests {
                 assert!(!is_named || raw.is_set(place), "{place}");
             }
         }
+    }
+
+    #[test]
+    fn rows_of_registers_are_no_featuresets() {
+        let aida = b"CPUID 00000000: 0000001B-756E6547-6C65746E-49656E69 [Intel]\nCPUID 00000001: 000506E3-00100800-7FFAFBBF-BFEBFBFF\n";
+        assert!(matches!(read(aida, None), Err(ReadError::UnknownFormat)));
     }
 
     #[test]

@@ -6,6 +6,9 @@ use crate::model::{MSR_COUNT, SLOTS};
 
 /// Leaves that have stopped changing, with their binary form.
 ///
+/// The kind of a [`Policy`](crate::Policy) and its topology are no part of it, and [`Policy::cpuid`](crate::Policy::cpuid)
+/// answers by them too: whoever sends leaves sends them along.
+///
 /// A policy is frozen when its guest first boots. Freezing looks through all leaves once; writing, which happens at each of
 /// the guest's moves, copies.
 ///

@@ -5,12 +5,13 @@ use crate::leaves::Leaves;
 use crate::model;
 use crate::regs::Regs;
 
-/// A binary policy that was read strictly and stays where it lies: what [`Frozen`](crate::Frozen) wrote, and nothing else.
+/// Binary leaves and MSRs that were read strictly and stay where they lie: what [`Frozen`](crate::Frozen) wrote, and nothing
+/// else.
 ///
-/// There is one form of each policy, so that what is read is written back as the same bytes.
+/// There is one form of equal leaves, so that what is read is written back as the same bytes.
 ///
 /// ```
-/// use selfsame_cpuid::{Regs, Stored};
+/// use selfsame_cpuid::{Kind, Policy, Regs, Stored};
 ///
 /// let mut bytes = [0; 24];
 /// bytes[0] = 7;
@@ -18,6 +19,10 @@ use crate::regs::Regs;
 /// let stored = Stored::read(&bytes, &[])?;
 /// assert_eq!(stored.get(0x7, 0), Regs::new(0, 0x219c_07ab, 0, 0));
 /// assert_eq!(stored.get(0x7, 1), Regs::ZERO);
+///
+/// // Kind and topology come with the leaves, from whoever sent them.
+/// let policy = Policy { kind: Kind::Hvm, topology: None, leaves: stored.to_leaves() };
+/// assert_eq!(policy.leaves.get(0x7, 0).ebx, 0x219c_07ab);
 ///
 /// // Leaf 7 selects a subleaf, leaf 8 is in no policy.
 /// bytes[0] = 8;
