@@ -9,6 +9,7 @@ use selfsame_formats::ReadError;
 use selfsame_formats::export::ExportError;
 use selfsame_formats::libvirt::{CpuMapError, GuestError};
 use selfsame_formats::saved::SavedError;
+use selfsame_xstate::ComponentSet;
 
 /// Input that cannot be used, or a use that makes no sense. A refusal is not one: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -262,6 +263,18 @@ pub(crate) enum Problem {
     NoOrigin {
         /// The file.
         path: PathBuf,
+    },
+    /// A standard image is to be written, and nothing tells for whose CPU.
+    #[error(
+        "{}: does not say whose CPU saved it, and {components} lie in other places on Intel's and on AMD's: give the dump of \
+         the host that is to load the image with --host, or of the one that saved it with --from-host",
+        shown(path)
+    )]
+    OpenPlaces {
+        /// The file.
+        path: PathBuf,
+        /// What is in use and lies in different places.
+        components: ComponentSet,
     },
     /// The image would be written where the answer is.
     #[error("-o - and an answer would both write to standard output; give -o a file")]

@@ -179,6 +179,43 @@ fn a_converted_image_lies_in_the_other_hosts_places_and_comes_back_unchanged() {
     assert_eq!(again, amd);
 }
 
+/// A compacted image with YMM0 and PKRU.
+fn compacted(mxcsr_mask: u32) -> Vec<u8> {
+    let mut bytes = image(840, 0x204, &[(576, 0xBB), (832, 0x54)]);
+    bytes[28..32].copy_from_slice(&mxcsr_mask.to_le_bytes());
+    bytes[520..528].copy_from_slice(&(1u64 << 63 | 0x207).to_le_bytes());
+    bytes
+}
+
+#[test]
+fn no_vendors_places_are_made_up_for_a_compacted_image() {
+    let directory = scratch("xstate-open-places");
+    let (written, to) = out(&directory, "out");
+    let unmarked = file(&directory, "unmarked", &compacted(0));
+    let convert = ["xstate", "convert", &*unmarked, "--to", "standard", "-o", &to];
+    let message = "unmarked: does not say whose CPU saved it, and pkru lie in other places on Intel's and on AMD's";
+    assert_ends(&convert, 2, message, &written);
+    for (option, host, offset) in [("--host", "amd", 2432), ("--from-host", "amd", 2432), ("--host", "pool/new", 2688)]
+    {
+        assert_eq!(run(&[&convert[..], &[option, host]].concat()).status, 0);
+        assert_eq!(fs::read(&written).unwrap()[offset], 0x54, "{option} {host}");
+        fs::remove_file(&written).unwrap();
+    }
+    // The image tells it, or what is in use lies in the same places everywhere.
+    let mut initial = compacted(0);
+    initial[832] = 0;
+    for (bytes, len, offset) in
+        [(compacted(0x2_FFFF), 2440, 2432), (compacted(0xFFFF), 2696, 2688), (initial, 832, 576)]
+    {
+        let marked = file(&directory, "marked", &bytes);
+        assert_eq!(run(&["xstate", "convert", &marked, "--to", "standard", "-o", &to]).status, 0);
+        let bytes = fs::read(&written).unwrap();
+        assert!(bytes.len() == len && bytes[offset] != 0, "{} bytes", bytes.len());
+        fs::remove_file(&written).unwrap();
+    }
+    assert_eq!(run(&["xstate", "convert", &unmarked, "--to", "compacted", "-o", &to]).status, 0);
+}
+
 #[test]
 fn what_does_not_fit_is_named_and_nothing_is_written() {
     let directory = scratch("xstate-misfit");

@@ -124,6 +124,35 @@ fn compacted_images_need_no_other_evidence() {
 }
 
 #[test]
+fn a_compacted_image_leaves_open_where_standard_ones_would_have_it_unless_its_mask_tells() {
+    let compacted = |places: u64, mask: u32| {
+        let mut bytes = vec![0; 16 * 1024];
+        bytes[28..32].copy_from_slice(&mask.to_le_bytes());
+        bytes[520..528].copy_from_slice(&(1 << 63 | places).to_le_bytes());
+        let saved = saved::read(&bytes).unwrap();
+        let origin = saved.origin(&saved.states[0]).unwrap();
+        (origin.open.bits(), origin.geometry.row(Component::PKRU).map(|row| row.offset_bytes))
+    };
+    assert_eq!(compacted(0x7, 0), (0, None), "avx lies at 576 everywhere");
+    assert_eq!(compacted(0x207, 0), (0x200, Some(2688)));
+    assert_eq!(compacted(0x2E7, 0), (0x2E0, Some(2688)));
+    assert_eq!(compacted(0x207, 0x2_FFFF), (0, Some(2432)));
+    assert_eq!(compacted(0x207, 0xFFFF), (0, Some(2688)));
+    assert_eq!(compacted(0x6_0207, 0), (0, Some(2688)), "only Intel's CPUs have amx");
+}
+
+#[test]
+fn bit_17_of_mxcsr_mask_alone_tells_amds_cpus() {
+    for (mask, offsets) in [(0x2_FFFF, Offsets::Amd), (0x3_FFFF, Offsets::Amd), (0x1_FFFF, Offsets::Intel)] {
+        let mut blob = vec![0; 4096];
+        blob[28..32].copy_from_slice(&u32::to_le_bytes(mask));
+        (blob[464], blob[465], blob[513]) = (7, 2, 2);
+        let saved = saved::read(&blob).unwrap();
+        assert_eq!(saved.origin(&saved.states[0]).unwrap().evidence, Evidence::MxcsrMask(offsets), "{mask:#x}");
+    }
+}
+
+#[test]
 fn whatever_is_in_use_in_a_compacted_image_its_origin_is_a_cpu_that_can_be() {
     let all = ComponentSet::from_bits(0x6_1EE4);
     for set in images::subsets(all) {

@@ -18,9 +18,8 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let file = ImageFile::read(&arguments.file)?;
     let (saved, state) = file.one_state(&arguments.image)?;
     let saver = file.saver(&saved, &state, &arguments.image)?;
-    let host = arguments.host.as_deref().map(HostCpu::load).transpose()?;
-    let host = host.as_ref().unwrap_or(&saver.cpu);
-    let configurations = host.configurations()?;
+    let named = arguments.host.as_deref().map(HostCpu::load).transpose()?;
+    let host = named.as_ref().unwrap_or(&saver.cpu);
 
     // MXCSR, addresses and CET have to be lawful where the image is going.
     let allowed = saver.cpu.geometry.components() | ComponentSet::LEGACY;
@@ -35,7 +34,12 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let Ok(image) = reader.read(state.image) else {
         return refused(reader.faults(state.image).map(|fault| fault.to_string()).collect());
     };
-    let bytes = match write(&image, arguments.to, &configurations) {
+    let host = match (named, arguments.to) {
+        (Some(host), _) => host,
+        (None, Format::Standard) => saver.as_host(file.path(), image.in_use())?,
+        (None, Format::Compacted) => saver.cpu.clone(),
+    };
+    let bytes = match write(&image, arguments.to, &host.configurations()?) {
         Ok(bytes) => bytes,
         Err(error) => return refused(vec![error.to_string()]),
     };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use selfsame_cpuid::{Leaves, Regs};
 use selfsame_formats::saved::{self, Saved, SavedState};
-use selfsame_xstate::{CetControls, Configurations, Geometry, LinearAddresses, MxcsrMask};
+use selfsame_xstate::{CetControls, ComponentSet, Configurations, Geometry, LinearAddresses, MxcsrMask};
 
 use crate::args::ImageArguments;
 use crate::document::{bytes_of, name_of};
@@ -76,7 +76,7 @@ impl ImageFile {
         if let Some(path) = &arguments.from_host {
             let host = HostCpu::load(path)?;
             let evidence = format!("--from-host, {}", host.name);
-            return Ok(Saver { cpu: host, evidence, is_certain: true });
+            return Ok(Saver { cpu: host, evidence, is_certain: true, open: ComponentSet::EMPTY });
         }
         let origin = saved.origin(state).ok_or_else(|| Problem::NoOrigin { path: self.path.clone() })?;
         let is_certain = matches!(origin.evidence, saved::Evidence::LayoutNote | saved::Evidence::Compacted);
@@ -84,7 +84,7 @@ impl ImageFile {
         // What the file does not tell is not what an image is refused for: it was a CPU that saved it.
         let (mxcsr_mask, addresses, cet) = (MxcsrMask::AMD, LinearAddresses::Bits57, CetControls::ALL);
         let cpu = HostCpu { name: self.name(), geometry: origin.geometry, mxcsr_mask, addresses, cet };
-        Ok(Saver { cpu, evidence, is_certain })
+        Ok(Saver { cpu, evidence, is_certain, open: origin.open })
     }
 }
 
@@ -111,9 +111,29 @@ pub(super) struct Saver {
     pub(super) evidence: String,
     /// Whether that is known and not only what its vendor always does.
     pub(super) is_certain: bool,
+    /// What it may keep elsewhere in the standard format, because nothing tells whose CPU it is.
+    pub(super) open: ComponentSet,
+}
+
+impl Saver {
+    /// The CPU as the host that is to load a standard image, as far as it is known.
+    ///
+    /// # Errors
+    ///
+    /// Something in use lies in other places on each vendor's CPUs.
+    pub(super) fn as_host(&self, path: &Path, in_use: ComponentSet) -> Result<HostCpu, Problem> {
+        let components = in_use & self.open;
+        if !components.is_empty() {
+            return Err(Problem::OpenPlaces { path: path.to_owned(), components });
+        }
+        // What is not in use is left out, too: an image as long as one vendor's would tell of that vendor.
+        let geometry = self.cpu.geometry.restricted(ComponentSet::ALL - self.open);
+        Ok(HostCpu { geometry, ..self.cpu.clone() })
+    }
 }
 
 /// What of a host's CPU matters for images.
+#[derive(Clone)]
 pub(super) struct HostCpu {
     pub(super) name: String,
     pub(super) geometry: Geometry,

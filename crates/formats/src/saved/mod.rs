@@ -18,7 +18,7 @@
 //! assert_eq!(saved.format, SavedFormat::Xsave);
 //!
 //! let origin = saved.origin(&saved.states[0]).unwrap();
-//! assert_eq!(origin.evidence.to_string(), "mxcsr_mask 0x2ffff, which only AMD CPUs have");
+//! assert_eq!(origin.evidence.to_string(), "bit 17 of mxcsr_mask, which only AMD CPUs have");
 //! assert_eq!(origin.geometry.standard_size(origin.geometry.user())?, 2440);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

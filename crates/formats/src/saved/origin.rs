@@ -19,6 +19,9 @@ pub struct Origin {
     pub geometry: Geometry,
     /// Why these.
     pub evidence: Evidence,
+    /// What CPUs of the other vendor keep elsewhere in the standard format, where nothing tells whose CPU it was: the image
+    /// itself is read right, but a standard image made of it in these places may be another CPU's.
+    pub open: ComponentSet,
 }
 
 /// What tells where the CPU that saved a state keeps components; the surest comes first.
@@ -45,8 +48,8 @@ impl fmt::Display for Evidence {
             Self::Compacted => f.write_str("its header: compacted images lie alike on all CPUs"),
             Self::Length(offsets) => write!(f, "its length, that of {} CPUs", vendor(*offsets)),
             Self::Components(offsets) => write!(f, "its components, which only {} CPUs have", vendor(*offsets)),
-            Self::MxcsrMask(Offsets::Amd) => f.write_str("mxcsr_mask 0x2ffff, which only AMD CPUs have"),
-            Self::MxcsrMask(Offsets::Intel) => f.write_str("mxcsr_mask, which has no bit that only AMD CPUs have"),
+            Self::MxcsrMask(Offsets::Amd) => f.write_str("bit 17 of mxcsr_mask, which only AMD CPUs have"),
+            Self::MxcsrMask(Offsets::Intel) => f.write_str("mxcsr_mask, which lacks bit 17 that AMD CPUs have"),
             Self::SamePlaces => f.write_str("what is present: all CPUs keep it in the same places"),
         }
     }
@@ -68,10 +71,11 @@ impl Saved<'_> {
         let header = state.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
         let header = Header::from_bytes(header?);
         if header.format() == Format::Compacted {
-            return compacted(header.places());
+            return compacted(state.image, header.places());
         }
         if let Some(rows) = &self.layout {
-            return Some(Origin { geometry: of_rows(rows), evidence: Evidence::LayoutNote });
+            let open = ComponentSet::EMPTY;
+            return Some(Origin { geometry: of_rows(rows), evidence: Evidence::LayoutNote, open });
         }
         let room = state
             .accumulated_xcr0
@@ -104,16 +108,26 @@ fn halves(set: ComponentSet) -> [u32; 4] {
     [u32::from_le_bytes([a, b, c, d]), 0, 0, u32::from_le_bytes([e, f, g, h])]
 }
 
-fn compacted(places: ComponentSet) -> Option<Origin> {
+fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
     let sized: ComponentSet =
         places.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect();
     let sized = (sized | ComponentSet::LEGACY).with_partners();
-    let geometry = known(sized, Offsets::Intel).or_else(|| known(sized, Offsets::Amd))?;
-    Some(Origin { geometry, evidence: Evidence::Compacted })
+    let origin = |geometry: Geometry, open| Some(Origin { geometry, evidence: Evidence::Compacted, open });
+    match (known(sized, Offsets::Intel), known(sized, Offsets::Amd)) {
+        (Some(intel), Some(amd)) => match vendor_by_mask(image) {
+            Some(Offsets::Intel) => origin(intel, ComponentSet::EMPTY),
+            Some(Offsets::Amd) => origin(amd, ComponentSet::EMPTY),
+            None => {
+                let open = intel.conflicts(&amd, sized).collect();
+                origin(intel, open)
+            }
+        },
+        (one, other) => origin(one.or(other)?, ComponentSet::EMPTY),
+    }
 }
 
 fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<Origin> {
-    let origin = |geometry: Geometry, evidence| Some(Origin { geometry, evidence });
+    let origin = |geometry: Geometry, evidence| Some(Origin { geometry, evidence, open: ComponentSet::EMPTY });
     let (intel, amd) = match (known(room, Offsets::Intel), known(room, Offsets::Amd)) {
         (Some(intel), Some(amd)) => (intel, amd),
         (Some(intel), None) => return origin(intel, Evidence::Components(Offsets::Intel)),
@@ -129,12 +143,21 @@ fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<O
         (false, true) => return origin(amd, Evidence::Length(Offsets::Amd)),
         _ => {}
     }
-    let same_places = intel.conflicts(&amd, present).next().is_none();
-    match u32_at(image, MXCSR_MASK) {
-        Some(0) | None => same_places.then_some(Origin { geometry: intel, evidence: Evidence::SamePlaces }),
-        Some(mask) if mask == MxcsrMask::AMD.bits() => origin(amd, Evidence::MxcsrMask(Offsets::Amd)),
-        Some(_) => origin(intel, Evidence::MxcsrMask(Offsets::Intel)),
+    match vendor_by_mask(image) {
+        Some(Offsets::Intel) => origin(intel, Evidence::MxcsrMask(Offsets::Intel)),
+        Some(Offsets::Amd) => origin(amd, Evidence::MxcsrMask(Offsets::Amd)),
+        None => {
+            let open: ComponentSet = intel.conflicts(&amd, room).collect();
+            let same_places = (open & present).is_empty();
+            same_places.then_some(Origin { geometry: intel, evidence: Evidence::SamePlaces, open })
+        }
     }
+}
+
+/// Whose CPU wrote MXCSR_MASK: bit 17, misaligned SSE, is AMD's alone (APM vol. 1, 4.2.2). It is zero where nobody wrote it.
+fn vendor_by_mask(image: &[u8]) -> Option<Offsets> {
+    let mask = u32_at(image, MXCSR_MASK).filter(|&mask| mask != 0)?;
+    Some(if mask & MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits() == 0 { Offsets::Intel } else { Offsets::Amd })
 }
 
 /// The geometry that a core dump's note tells; what it does not tell, such as the alignment, is as the manuals have it.
