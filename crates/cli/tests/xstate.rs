@@ -308,17 +308,41 @@ fn a_guest_is_told_every_reason_why_it_cannot_load_an_image() {
 
     let sound = file(&directory, "sound", &kvm_blob());
     let all = policy(&directory, "amd", "cpuid=no-avx2");
-    let ended = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/new", "-q"]);
+    let ended = run(&["xstate", "check", &sound, "--policy", &all, "--host", "amd", "-q"]);
     assert_eq!((ended.status, &*ended.stdout), (0, "accepted\n"));
-    let findings = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/new", "--json"]).json();
-    assert_eq!(
-        (&findings["findings"][1]["what"], &findings["findings"][1]["severity"]),
-        (&"pkru".into(), &"warning".into())
-    );
     let ended = run(&["xstate", "check", &sound, "--policy", &all, "--host", "pool/old"]);
     assert_eq!(ended.status, 1);
     assert!(ended.stdout.contains("the policy has pkru, which this host cannot keep"), "{}", ended.stdout);
     assert_eq!(run(&["xstate", "check", &sound, "--policy", "amd"]).status, 2);
+}
+
+#[test]
+fn a_standard_image_in_another_vendors_places_is_refused_until_it_is_converted() {
+    let directory = scratch("xstate-moved");
+    let image = file(&directory, "vcpu0", &kvm_blob());
+    let web = policy(&directory, "amd", "cpuid=no-avx2");
+    let check = |image: &str, host: &str| {
+        let ended =
+            run(&["xstate", "check", image, "--policy", &web, "--from-host", host, "--host", "pool/new", "--json"]);
+        (ended.status, ended.json()["refusals"].clone())
+    };
+    let (status, refusals) = check(&image, "amd");
+    assert_eq!((status, names(&refusals, "what"), names(&refusals, "rule")), (1, vec!["pkru"], vec!["layout"]));
+    assert!(refusals[0]["reason"].as_str().unwrap().contains("`selfsame xstate convert --host` moves it"));
+    let (_, moved) = out(&directory, "moved");
+    assert_eq!(run(&["xstate", "convert", &image, "--to", "standard", "--host", "pool/new", "-o", &moved]).status, 0);
+    assert_eq!(check(&moved, "pool/new"), (0, serde_json::json!([])));
+    // What is absent, and what a compacted image has, is loaded from nowhere else.
+    let absent = file(&directory, "absent", &image_of_avx());
+    assert_eq!(check(&absent, "amd").0, 0);
+    assert_eq!(check(&file(&directory, "compacted", &compacted(0)), "amd").0, 0);
+}
+
+/// What KVM gives of an AMD guest whose PKRU is initial.
+fn image_of_avx() -> Vec<u8> {
+    let mut blob = kvm_blob();
+    blob[513] = 0;
+    blob
 }
 
 #[test]
@@ -339,14 +363,39 @@ fn several_states_are_answered_for_each() {
 }
 
 #[test]
-fn what_a_xen_guest_once_enabled_beyond_its_policy_is_told() {
-    let directory = scratch("xstate-accumulated");
-    let context = hvm_context(&[hvm_xsave(0, 7, 0x207, &image(2440, 0x7, &[]))]);
-    let context = file(&directory, "hvm", &context);
+fn a_vcpu_that_xen_would_not_restore_is_refused() {
+    let directory = scratch("xstate-record");
     let web = policy(&directory, "amd", "cpuid=no-pku");
-    let ended = run(&["xstate", "check", &context, "--policy", &web]);
-    assert_eq!(ended.status, 0);
-    assert!(ended.stdout.contains("pkru: was once enabled in the guest's xcr0"), "{}", ended.stdout);
+    let check = |xcr0: u64, accumulated: u64, image: &[u8]| {
+        let context = file(&directory, "hvm", &hvm_context(&[hvm_xsave(0, xcr0, accumulated, image)]));
+        let ended = run(&["xstate", "check", &context, "--policy", &web, "--json"]);
+        let refusals = ended.json()["refusals"].clone();
+        assert_eq!(ended.status == 0, refusals == serde_json::json!([]), "{refusals}");
+        names(&refusals, "reason").join("; ")
+    };
+    let sound = image(832, 7, &[]);
+    assert_eq!(check(7, 7, &sound), "");
+    assert_eq!(check(3, 7, &[&sound[..], &[0; 64]].concat()), "", "as Xen 4.3 wrote it");
+    for (xcr0, accumulated, image, reason) in [
+        (7, 0x207, image(2440, 7, &[]), "what xcr0 ever had, taken as one value: xcr0 0x207 has unsupported pkru"),
+        (0x207, 0x207, image(2440, 7, &[]), "xcr0 0x207 has unsupported pkru; what xcr0 ever had"),
+        (5, 7, sound.clone(), "xcr0 0x5 has avx without sse"),
+        (7, 3, image(576, 3, &[]), "xcr0 has avx, which it never had by the record"),
+        (7, 6, sound.clone(), "what xcr0 ever had, taken as one value: xcr0 0x6 lacks x87"),
+        (3, 3, sound.clone(), "xstate_bv has avx, which xcr0 never had by the record"),
+        (7, 7, image(896, 7, &[(890, 1)]), "byte 890 of the record's image lies behind all that xcr0 ever had"),
+        (7, 7, image(800, 3, &[]), "the record has an image of 800 bytes, and what xcr0 ever had takes 832"),
+        (7, 7, compacted_of_avx(), "the image is compacted, and records hold standard ones"),
+    ] {
+        let reasons = check(xcr0, accumulated, &image);
+        assert!(reasons.contains(reason), "{reasons}");
+    }
+}
+
+fn compacted_of_avx() -> Vec<u8> {
+    let mut bytes = image(832, 4, &[]);
+    bytes[520..528].copy_from_slice(&(1u64 << 63 | 7).to_le_bytes());
+    bytes
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use selfsame_cpuid::Rule;
-use selfsame_formats::saved::{Saved, SavedState};
+use selfsame_formats::saved::{RecordFault, Saved, SavedState};
 use selfsame_xstate::{
-    AreaError, CetControls, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal, Reader,
-    WriteError,
+    AreaError, CetControls, Component, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal,
+    Reader, WriteError, Xcr0Error,
 };
 use serde::Serialize;
 
@@ -105,24 +105,16 @@ fn answer(
 ) -> Result<Answer, Problem> {
     let saver = asked.file.saver(saved, state, &arguments.image)?;
     let reader = reader(asked, &saver.cpu);
-    let refusals = reader.load_refusals(state.image, &asked.configurations).map(|refusal| member(&refusal)).collect();
+    let mut refusals: Vec<RefusalMember> =
+        reader.load_refusals(state.image, &asked.configurations).map(|refusal| member(&refusal)).collect();
+    refusals.extend(state.record_faults(&saver.cpu.geometry, asked.states).iter().map(record_member));
+    refusals.extend(moved(state, &saver.cpu, asked.host));
     let mut findings = Vec::new();
     if !saver.is_certain && arguments.image.from_host.is_none() {
         let reason = format!("where components lie is told by {}; --from-host says it for certain", saver.evidence);
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("places", reason) });
     }
     let header = header_of(state.image);
-    let beyond = state.accumulated_xcr0.unwrap_or_default() - asked.states;
-    if !beyond.is_empty() {
-        let reason = "was once enabled in the guest's xcr0, and the policy lacks it: Xen refuses to restore that";
-        findings.push(Finding { rule: Rule::Layout, ..Finding::malformed(beyond.to_string(), reason) }.loud());
-    }
-    if let Some(moved) = moved(state, &saver.cpu, asked.host) {
-        let host = &asked.host.name;
-        let reason =
-            format!("lies elsewhere on {host}, which would load other bytes: `selfsame xstate convert` moves it");
-        findings.push(Finding { rule: Rule::Layout, ..Finding::malformed(moved.to_string(), reason) }.loud());
-    }
     let kvm = readings(state.image, &header, &reader, asked.host).into_iter().filter(|reading| reading.reader == "kvm");
     for fault in kvm.flat_map(|reading| reading.faults.into_iter().chain(reading.quirks)) {
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("KVM_SET_XSAVE", fault.reason) });
@@ -130,11 +122,21 @@ fn answer(
     Ok(Answer { number: state.number, refusals, findings })
 }
 
-/// What a standard image has in other places than the host; a compacted one tells its places itself.
-fn moved(state: &SavedState<'_>, saver: &HostCpu, host: &HostCpu) -> Option<ComponentSet> {
+/// Refuses a standard image that has something in other places than the host; a compacted one tells its places itself.
+fn moved(state: &SavedState<'_>, saver: &HostCpu, host: &HostCpu) -> Option<RefusalMember> {
     let header = header_of(state.image);
-    let moved: ComponentSet = saver.geometry.conflicts(&host.geometry, header.present()).collect();
-    (header.format() == Format::Standard && !moved.is_empty()).then_some(moved)
+    let place = |cpu: &HostCpu, component| cpu.geometry.row(component).map(|row| (row.offset_bytes, row.size_bytes));
+    let is_moved = |component: &Component| match (place(saver, *component), place(host, *component)) {
+        (Some(here), Some(there)) => here != there,
+        // What one of them has no place for is refused as that.
+        _ => false,
+    };
+    let moved: ComponentSet = header.present().iter().filter(is_moved).collect();
+    if header.format() == Format::Compacted || moved.is_empty() {
+        return None;
+    }
+    let places = "lies elsewhere on the host, which would load other bytes: `selfsame xstate convert --host` moves it";
+    Some(refusal(moved.to_string(), Rule::Layout, places.to_owned()))
 }
 
 /// What the guest may have, in the places of the CPU that saved it, on behalf of the host's.
@@ -157,8 +159,25 @@ fn member(refusal: &LoadRefusal) -> RefusalMember {
         }
         _ => ("area".to_owned(), Rule::Layout),
     };
+    self::refusal(what, rule, refusal.to_string())
+}
+
+/// A refusal for which Xen does not restore a vCPU.
+fn record_member(fault: &RecordFault) -> RefusalMember {
+    let what = match fault {
+        RecordFault::Xcr0(Xcr0Error::Unsupported { unsupported: components, .. })
+        | RecordFault::Accumulated(Xcr0Error::Unsupported { unsupported: components, .. })
+        | RecordFault::NeverEnabled { components }
+        | RecordFault::NotAccumulated { components } => components.to_string(),
+        RecordFault::Xcr0(_) | RecordFault::Accumulated(_) => "xcr0".to_owned(),
+        _ => "record".to_owned(),
+    };
+    refusal(what, Rule::Malformed, fault.to_string())
+}
+
+fn refusal(what: String, rule: Rule, reason: String) -> RefusalMember {
     let nothing = SideMember::Nothing(());
-    RefusalMember { what, rule: rule.name(), guest: nothing.clone(), host: nothing, reason: refusal.to_string() }
+    RefusalMember { what, rule: rule.name(), guest: nothing.clone(), host: nothing, reason }
 }
 
 /// What of an image is refused.

@@ -27,6 +27,7 @@ mod fields;
 mod linux_core;
 mod origin;
 mod xen_hvm;
+mod xen_record;
 mod xen_stream;
 mod xsave;
 
@@ -35,6 +36,7 @@ use std::fmt;
 use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES, Row};
 
 pub use origin::{Evidence, Origin};
+pub use xen_record::RecordFault;
 
 /// A kind of file that holds extended state.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]

@@ -1,0 +1,94 @@
+//! What Xen refuses of a vCPU's record when a guest is restored, whatever its registers hold.
+//!
+//! `validate_xstate` in Xen's `xen/arch/x86/xstate.c`, `hvm_load_cpu_xsave_states` in `xen/arch/x86/hvm/hvm.c`, and
+//! XEN_DOMCTL_setvcpuextstate in `xen/arch/x86/domctl.c`. Xen does not look at MXCSR.
+
+use selfsame_xstate::{ComponentSet, Format, Geometry, Header, LEGACY_BYTES, Xcr0Error, xcr0_faults};
+
+use super::SavedState;
+
+/// Why Xen does not restore a vCPU from its record; see [`SavedState::record_faults`].
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordFault {
+    /// No XSETBV of the guest puts this into XCR0.
+    #[error(transparent)]
+    Xcr0(Xcr0Error),
+    /// No XSETBVs of the guest have put this into XCR0, one after the other.
+    #[error("what xcr0 ever had, taken as one value: {0}")]
+    Accumulated(Xcr0Error),
+    /// XCR0 has what it never had.
+    #[error("xcr0 has {components}, which it never had by the record")]
+    NeverEnabled {
+        /// The components.
+        components: ComponentSet,
+    },
+    /// A component is present that was never enabled.
+    #[error("xstate_bv has {components}, which xcr0 never had by the record")]
+    NotAccumulated {
+        /// The components.
+        components: ComponentSet,
+    },
+    /// The image is compacted.
+    #[error("the image is compacted, and records hold standard ones")]
+    Compacted,
+    /// The record does not hold all that was ever enabled.
+    #[error("the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes}")]
+    TooShort {
+        /// How long the image is.
+        len_bytes: usize,
+        /// How long it would have to be.
+        needed_bytes: usize,
+    },
+    /// Xen up to 4.3 wrote zeros behind the image, and nothing else may be there.
+    #[error("byte {offset} of the record's image lies behind all that xcr0 ever had, and is not zero")]
+    Tail {
+        /// The first such byte.
+        offset: usize,
+    },
+}
+
+impl SavedState<'_> {
+    /// Names everything for which Xen refuses to restore this vCPU of a guest that may have `permitted` in XCR0; nothing if the
+    /// file does not tell XCR0. `places` are those of the CPU that saved the state.
+    ///
+    /// ```
+    /// use selfsame_formats::saved::SavedState;
+    /// use selfsame_xstate::{ComponentSet, Geometry};
+    ///
+    /// let cpu = Geometry::read(|subleaf| match subleaf {
+    ///     0 => [7, 576, 832, 0],
+    ///     2 => [256, 576, 0, 0],
+    ///     _ => [0; 4],
+    /// });
+    /// let image = [0; 832];
+    /// let set = |bits| Some(ComponentSet::from_bits(bits));
+    /// let state = SavedState { number: 0, image: &image, xcr0: set(5), accumulated_xcr0: set(7) };
+    /// let faults = state.record_faults(&cpu, ComponentSet::from_bits(7));
+    /// assert_eq!(faults.iter().map(ToString::to_string).collect::<Vec<_>>(), ["xcr0 0x5 has avx without sse"]);
+    /// ```
+    pub fn record_faults(&self, places: &Geometry, permitted: ComponentSet) -> Vec<RecordFault> {
+        let (Some(xcr0), Some(accumulated)) = (self.xcr0, self.accumulated_xcr0) else { return Vec::new() };
+        let header = self.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
+        let header = header.map(Header::from_bytes).unwrap_or_default();
+        let mut faults: Vec<RecordFault> = xcr0_faults(xcr0.bits(), permitted).map(RecordFault::Xcr0).collect();
+        faults.extend(xcr0_faults(accumulated.bits(), permitted).map(RecordFault::Accumulated));
+        let beyond = |set: ComponentSet| Some(set - accumulated).filter(|components| !components.is_empty());
+        faults.extend(beyond(xcr0).map(|components| RecordFault::NeverEnabled { components }));
+        faults.extend(beyond(header.present()).map(|components| RecordFault::NotAccumulated { components }));
+        if header.format() == Format::Compacted {
+            faults.push(RecordFault::Compacted);
+        } else if let Ok(needed_bytes) = places.standard_size(accumulated) {
+            let needed_bytes = usize::try_from(needed_bytes).unwrap_or(usize::MAX);
+            let len_bytes = self.image.len();
+            match self.image.get(needed_bytes..) {
+                None => faults.push(RecordFault::TooShort { len_bytes, needed_bytes }),
+                Some(tail) => {
+                    let offset = tail.iter().position(|&byte| byte != 0);
+                    faults.extend(offset.map(|offset| RecordFault::Tail { offset: needed_bytes + offset }));
+                }
+            }
+        }
+        faults
+    }
+}
