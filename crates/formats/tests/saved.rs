@@ -291,8 +291,10 @@ fn a_core_dump_of_this_kernel_is_read() {
 
     let saved = saved::read(&bytes).unwrap();
     assert_eq!((saved.format, numbers(&saved)), (SavedFormat::LinuxCore, vec![child.id()]));
+    assert_eq!(saved.findings, []);
     let state = &saved.states[0];
     let origin = saved.origin(state).unwrap();
+    assert_eq!(origin.doubt, None);
     eprintln!("{} bytes, {:?} by {}", state.image.len(), origin.geometry.user(), origin.evidence);
     assert_eq!(origin.geometry.standard_size(origin.geometry.user()), Ok(u32::try_from(state.image.len()).unwrap()));
     let reader = Reader::new(&origin.geometry, origin.geometry.user()).with_mxcsr_mask(MxcsrMask::AMD);

@@ -1,10 +1,5 @@
 //! Numbers at places of a file, as far as the file goes.
 
-/// The bytes of `len` at a place, if all of them are there.
-pub(super) fn bytes_at(bytes: &[u8], offset: usize, len: usize) -> Option<&[u8]> {
-    bytes.get(offset..offset.checked_add(len)?)
-}
-
 /// A little-endian number.
 pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().copied().map(u16::from_le_bytes)

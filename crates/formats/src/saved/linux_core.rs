@@ -5,70 +5,183 @@
 //! image as long as the host's XCR0 needs. NT_X86_XSAVE_LAYOUT has rows of four 32-bit words, component, size, offset and
 //! flags, for every extended component that the host enables (`arch/x86/include/uapi/asm/elf.h`); flags are zero.
 
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
+use std::ops::Range;
+
 use object::LittleEndian;
-use object::elf::{EM_X86_64, ET_CORE, FileHeader64, PT_NOTE};
-use object::read::elf::{FileHeader, ProgramHeader};
+use object::elf::{EM_X86_64, ET_CORE, FileHeader64, PN_XNUM, PT_NOTE};
+use object::read::elf::FileHeader;
 use selfsame_xstate::Row;
 
-use super::fields::u32_at;
-use super::{SavedError, SavedState};
+use super::SavedError;
+use super::extents::{Extent, Extents, numbers};
+use super::fields::{u32_at, u64_at};
+use super::source::Source;
+use crate::Finding;
 
 /// Note names.
-const CORE: &[u8] = b"CORE";
-const LINUX: &[u8] = b"LINUX";
+const CORE: &[u8] = b"CORE\0";
+const LINUX: &[u8] = b"LINUX\0";
 /// Note types (`include/uapi/linux/elf.h`).
 const NT_PRSTATUS: u32 = 1;
 const NT_X86_XSTATE: u32 = 0x202;
 const NT_X86_XSAVE_LAYOUT: u32 = 0x205;
 /// Where a 64-bit NT_PRSTATUS has the thread's id.
-const PR_PID: usize = 32;
+const PR_PID: u64 = 32;
+/// As many components as there can be have a row each in NT_X86_XSAVE_LAYOUT.
+const MOST_LAYOUT_BYTES: u64 = 63 * 16;
 
-type Layout = Vec<(u32, Row)>;
+/// The rows of a note NT_X86_XSAVE_LAYOUT.
+pub(super) type Rows = Vec<(u32, Row)>;
+
+/// What the notes tell.
+#[derive(Default)]
+pub(super) struct Notes {
+    /// The rows of NT_X86_XSAVE_LAYOUT.
+    pub(super) layout: Option<Rows>,
+    /// What is odd about the threads.
+    pub(super) finding: Option<Finding>,
+}
 
 /// Whether a file is an ELF file at all.
 pub(super) fn is_elf(bytes: &[u8]) -> bool {
     bytes.starts_with(b"\x7fELF")
 }
 
-/// Reads the states of all threads, and where components lie if the dump tells it.
-pub(super) fn read(bytes: &[u8]) -> Result<(Vec<SavedState<'_>>, Option<Layout>), SavedError> {
+/// Finds the states of all threads, and where components lie if the dump tells it.
+pub(super) fn find<F: Read + Seek>(source: &mut Source<F>, found: &mut Extents) -> Result<Notes, SavedError> {
+    let (mut threads, mut notes) = (Vec::new(), Notes::default());
+    for segment in segments_of_notes(source)? {
+        let mut id = None;
+        let mut at = segment.start;
+        while at < segment.end {
+            let note = note_at(source, at, &segment)?;
+            match (&*note.name, note.kind) {
+                (CORE, NT_PRSTATUS) => id = thread_id(source, &note)?,
+                // Each thread has one of either.
+                (LINUX, NT_X86_XSTATE) => threads.push((id.take(), note.desc)),
+                (LINUX, NT_X86_XSAVE_LAYOUT) => notes.layout = Some(rows(source, &note)?),
+                _ => {}
+            }
+            at = note.next;
+        }
+    }
+    notes.finding = add_threads(threads, found)?;
+    Ok(notes)
+}
+
+/// Adds the states of threads, each under a number of its own: what else looks like the same thread is another one.
+fn add_threads(threads: Vec<(Option<u32>, Range<u64>)>, found: &mut Extents) -> Result<Option<Finding>, SavedError> {
+    let ids: BTreeSet<u32> = threads.iter().filter_map(|(id, _)| *id).collect();
+    let mut free = (0..=u32::MAX).filter(|number| !ids.contains(number));
+    let (mut taken, mut made_up) = (BTreeSet::new(), Vec::new());
+    for (id, desc) in threads {
+        let number = match id.filter(|&id| taken.insert(id)) {
+            Some(id) => id,
+            None => {
+                let number = free.next().unwrap_or_default();
+                made_up.push(number);
+                number
+            }
+        };
+        let len_bytes = desc.end - desc.start;
+        found.add(Extent { number, offset: desc.start, len_bytes, xcr0: None, accumulated_xcr0: None })?;
+    }
+    let finding = |reason| Finding { what: "NT_PRSTATUS".to_owned(), line: None, reason };
+    let reason = || {
+        let made_up = numbers(made_up.iter().copied());
+        format!("{made_up}: numbers made up for threads without such a note of their own, which tells the id")
+    };
+    Ok((!made_up.is_empty()).then(|| finding(reason())))
+}
+
+/// Where the notes are: segments that share no byte, so that no note is read twice.
+fn segments_of_notes<F: Read + Seek>(source: &mut Source<F>) -> Result<Vec<Range<u64>>, SavedError> {
+    let head = source.bytes(0, source.len_bytes().min(64))?.unwrap_or_default();
     // ELFCLASS64, then ELFDATA2LSB.
-    if bytes.get(4..6) != Some(&[2, 1]) {
+    if head.get(4..6) != Some(&[2, 1]) {
         return Err(SavedError::NotCore);
     }
-    let header = FileHeader64::<LittleEndian>::parse(bytes).map_err(SavedError::Elf)?;
+    let header = FileHeader64::<LittleEndian>::parse(&*head).map_err(SavedError::Elf)?;
     if (header.e_type(LittleEndian), header.e_machine(LittleEndian)) != (ET_CORE, EM_X86_64) {
         return Err(SavedError::NotCore);
     }
-    let (mut states, mut layout) = (Vec::new(), None);
-    for segment in header.program_headers(LittleEndian, bytes).map_err(SavedError::Elf)? {
-        if segment.p_type(LittleEndian) != PT_NOTE {
+    let (start, count) = (header.e_phoff(LittleEndian), header.e_phnum(LittleEndian));
+    let count = if count == PN_XNUM { true_count(source, header)? } else { u32::from(count) };
+    if count != 0 && header.e_phentsize(LittleEndian) != 56 {
+        return Err(SavedError::malformed(54, "program headers of another size"));
+    }
+    let mut segments = Vec::new();
+    for index in 0..u64::from(count) {
+        let at = start.saturating_add(index * 56);
+        let cut = || SavedError::malformed(at, "the program header is cut off");
+        let segment: [u8; 56] = source.array(at)?.ok_or_else(cut)?;
+        let field = |offset| u64_at(&segment, offset).unwrap_or_default();
+        let (offset, len_bytes) = (field(8), field(32));
+        if u32_at(&segment, 0) != Some(PT_NOTE.0) || len_bytes == 0 {
             continue;
         }
-        let Some(mut notes) = segment.notes(LittleEndian, bytes).map_err(SavedError::Elf)? else { continue };
-        let mut thread = 0;
-        while let Some(note) = notes.next().map_err(SavedError::Elf)? {
-            match (note.name(), note.n_type(LittleEndian).0) {
-                (CORE, NT_PRSTATUS) => thread = u32_at(note.desc(), PR_PID).unwrap_or_default(),
-                (LINUX, NT_X86_XSTATE) => {
-                    states.push(SavedState { number: thread, image: note.desc(), xcr0: None, accumulated_xcr0: None });
-                }
-                (LINUX, NT_X86_XSAVE_LAYOUT) => layout = Some(rows(note.desc())),
-                _ => {}
-            }
-        }
+        let end = offset.checked_add(len_bytes).filter(|&end| end <= source.len_bytes());
+        segments.push(offset..end.ok_or_else(|| SavedError::malformed(at, "its notes are cut off"))?);
     }
-    if states.is_empty() {
-        return Err(SavedError::NoState { missing: "a note NT_X86_XSTATE" });
+    let mut sorted = segments.clone();
+    sorted.sort_by_key(|segment| segment.start);
+    match sorted.windows(2).find(|pair| matches!(pair, [one, next] if next.start < one.end)) {
+        Some([_, next]) => Err(SavedError::malformed(next.start, "several segments have these notes")),
+        _ => Ok(segments),
     }
-    Ok((states, layout))
+}
+
+/// How many program headers there are where a 16-bit field cannot tell it: the first section header does (gABI, `e_phnum`).
+fn true_count<F: Read + Seek>(source: &mut Source<F>, header: &FileHeader64<LittleEndian>) -> Result<u32, SavedError> {
+    let at = header.e_shoff(LittleEndian);
+    let count: Option<[u8; 4]> = source.array(at.saturating_add(44))?;
+    count.map(u32::from_le_bytes).ok_or_else(|| SavedError::malformed(at, "the section header is cut off"))
+}
+
+struct Note {
+    /// The name with the zero behind it; empty where it is longer than any that counts here.
+    name: Vec<u8>,
+    kind: u32,
+    /// Where its content lies.
+    desc: Range<u64>,
+    next: u64,
+}
+
+/// Reads the head of a note. All three parts are padded to four bytes, as Linux writes them whatever `p_align` says.
+fn note_at<F: Read + Seek>(source: &mut Source<F>, at: u64, segment: &Range<u64>) -> Result<Note, SavedError> {
+    let cut = || SavedError::malformed(at, "the note is cut off");
+    let head: [u8; 12] = source.array(at)?.ok_or_else(cut)?;
+    let [name, desc, kind] = [0, 4, 8].map(|offset| u32_at(&head, offset).unwrap_or_default());
+    let start = at + 12 + u64::from(name).next_multiple_of(4);
+    let end = start + u64::from(desc);
+    if end > segment.end {
+        return Err(cut());
+    }
+    let name = if name <= 8 { source.bytes(at + 12, u64::from(name))?.unwrap_or_default() } else { Vec::new() };
+    Ok(Note { name, kind, desc: start..end, next: at + (end - at).next_multiple_of(4) })
+}
+
+fn thread_id<F: Read + Seek>(source: &mut Source<F>, note: &Note) -> Result<Option<u32>, SavedError> {
+    let at = note.desc.start + PR_PID;
+    let id = source.array(at)?.filter(|_| at + 4 <= note.desc.end);
+    Ok(id.map(u32::from_le_bytes))
 }
 
 /// The rows of a note NT_X86_XSAVE_LAYOUT; what is behind the last whole one is none.
-fn rows(desc: &[u8]) -> Layout {
+fn rows<F: Read + Seek>(source: &mut Source<F>, note: &Note) -> Result<Rows, SavedError> {
+    let Range { start, end } = note.desc;
+    if end - start > MOST_LAYOUT_BYTES {
+        return Err(SavedError::malformed(
+            start,
+            "a note NT_X86_XSAVE_LAYOUT with more rows than there can be components",
+        ));
+    }
     let row = |words: &[[u8; 4]; 4]| {
         let [component, size_bytes, offset_bytes, _flags] = words.map(u32::from_le_bytes);
         (component, Row { size_bytes, offset_bytes, ..Row::default() })
     };
-    desc.as_chunks::<4>().0.as_chunks::<4>().0.iter().map(row).collect()
+    let desc = source.bytes(start, end - start)?.unwrap_or_default();
+    Ok(desc.as_chunks::<4>().0.as_chunks::<4>().0.iter().map(row).collect())
 }

@@ -3,7 +3,8 @@
 //! [`read`] finds every XSAVE area in a file: a plain one as `KVM_GET_XSAVE`, `KVM_GET_XSAVE2` or ptrace give it, those of the
 //! threads of a Linux core dump, and those of the vCPUs of a Xen guest. Nothing is copied and nothing is judged here: the
 //! areas are borrowed from the file, and [`selfsame_xstate::Reader`] reads them. To be read they need the places where their
-//! CPU keeps components; [`Saved::origin`] tells them as far as the file does.
+//! CPU keeps components; [`Saved::origin`] tells them as far as the file does. [`SavedFile`] does the same with a file whose
+//! memory is too much to be held: it keeps the areas alone.
 //!
 //! ```
 //! use selfsame_formats::saved::{self, SavedFormat};
@@ -23,19 +24,26 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod extents;
 mod fields;
 mod linux_core;
 mod origin;
+mod source;
 mod xen_hvm;
 mod xen_record;
 mod xen_stream;
 mod xsave;
 
 use std::fmt;
+use std::io::{self, Cursor, Read, Seek};
 
-use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES, Row};
+use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES, Geometry};
 
-pub use origin::{Evidence, Origin};
+use crate::Finding;
+use extents::{Extent, Extents, MOST_IMAGE_BYTES};
+use source::Source;
+
+pub use origin::{Doubt, Evidence, Origin};
 pub use xen_record::RecordFault;
 
 /// A kind of file that holds extended state.
@@ -85,8 +93,52 @@ pub struct Saved<'a> {
     pub format: SavedFormat,
     /// The states, at least one, in the file's order; each number once.
     pub states: Vec<SavedState<'a>>,
-    /// Where the CPU keeps extended components, by the file itself: number and row.
-    layout: Option<Vec<(u32, Row)>>,
+    /// What was wrong with the file, and how it was taken.
+    pub findings: Vec<Finding>,
+    /// Where the CPU keeps components, by the file itself.
+    layout: Option<Geometry>,
+}
+
+/// The extended state in a file that is not held as a whole: a guest's memory may be larger than this machine's.
+///
+/// ```
+/// use selfsame_formats::saved::{SavedFile, SavedFormat};
+///
+/// let file = std::io::Cursor::new([0; 832]);
+/// let file = SavedFile::read(file)?;
+/// assert_eq!(file.saved().format, SavedFormat::Xsave);
+/// # Ok::<(), selfsame_formats::saved::SavedError>(())
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SavedFile {
+    /// Whatever is no image.
+    saved: Saved<'static>,
+    /// The image of each state.
+    images: Vec<Vec<u8>>,
+}
+
+impl SavedFile {
+    /// Finds the extended state of everybody in a file and reads it; the rest is passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`read`]; and a file that cannot be read.
+    pub fn read(file: impl Read + Seek) -> Result<Self, SavedError> {
+        let mut source = Source::new(file)?;
+        let (extents, saved) = find(&mut source)?;
+        let mut images = Vec::with_capacity(extents.len());
+        for Extent { offset, len_bytes, .. } in &extents {
+            images.push(source.bytes(*offset, *len_bytes)?.unwrap_or_default());
+        }
+        let saved = Saved { states: extents.iter().map(|extent| extent.state(&[])).collect(), ..saved };
+        Ok(Self { saved, images })
+    }
+
+    /// What the file holds.
+    pub fn saved(&self) -> Saved<'_> {
+        let states = self.saved.states.iter().zip(&self.images).map(|(state, image)| SavedState { image, ..*state });
+        Saved { states: states.collect(), ..self.saved.clone() }
+    }
 }
 
 /// The extended state of one vCPU or thread.
@@ -140,6 +192,24 @@ pub enum SavedError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// There are more images than any guest or process has.
+    #[error("more than {limit_mib} MiB of extended state: no guest or process has as many registers")]
+    TooMuch {
+        /// The most that is kept.
+        limit_mib: u64,
+    },
+    /// The file cannot be read.
+    #[error("cannot be read: {kind}")]
+    Read {
+        /// The cause.
+        kind: io::ErrorKind,
+    },
+}
+
+impl SavedError {
+    fn malformed(offset: u64, reason: &'static str) -> Self {
+        Self::Malformed { offset: usize::try_from(offset).unwrap_or(usize::MAX), reason }
+    }
 }
 
 /// Finds out what kind of file it is, by its content.
@@ -147,18 +217,26 @@ pub enum SavedError {
 /// An XSAVE area has no mark: whatever is long enough and has zeros where a header has reserved bytes is taken for one, unless
 /// most of these bytes are something else.
 pub fn detect(bytes: &[u8]) -> Option<SavedFormat> {
-    if linux_core::is_elf(bytes) {
+    format_of(bytes, bytes.len() as u64)
+}
+
+/// The same by how a file begins, as far as [`HEAD_BYTES`], and how long it is.
+fn format_of(head: &[u8], len_bytes: u64) -> Option<SavedFormat> {
+    if linux_core::is_elf(head) {
         Some(SavedFormat::LinuxCore)
-    } else if xen_stream::is_stream(bytes) {
+    } else if xen_stream::is_stream(head) {
         Some(SavedFormat::XenStream)
-    } else if xen_hvm::is_context(bytes) {
+    } else if xen_hvm::is_context(head) {
         Some(SavedFormat::XenHvmContext)
-    } else if xsave::is_area(bytes) {
+    } else if len_bytes <= MOST_IMAGE_BYTES && xsave::is_area(head) {
         Some(SavedFormat::Xsave)
     } else {
         None
     }
 }
+
+/// By as many bytes each format is known.
+const HEAD_BYTES: u64 = EXTENDED_START_BYTES as u64;
 
 /// Reads the extended state of everybody in a file.
 ///
@@ -166,28 +244,46 @@ pub fn detect(bytes: &[u8]) -> Option<SavedFormat> {
 ///
 /// Files of another kind, without extended state, or cut off.
 pub fn read(bytes: &[u8]) -> Result<Saved<'_>, SavedError> {
-    let format = detect(bytes).ok_or(SavedError::Unknown)?;
-    let (states, layout) = match format {
-        SavedFormat::Xsave => (xsave::read(bytes), None),
-        SavedFormat::LinuxCore => linux_core::read(bytes)?,
-        SavedFormat::XenHvmContext => (xen_hvm::read(bytes, 0)?, None),
-        SavedFormat::XenStream => (xen_stream::read(bytes)?, None),
+    let (extents, saved) = find(&mut Source::new(Cursor::new(bytes))?)?;
+    let image = |extent: &Extent| {
+        let [start, len] = [extent.offset, extent.len_bytes].map(|number| usize::try_from(number).unwrap_or_default());
+        bytes.get(start..).and_then(|rest| rest.get(..len)).unwrap_or_default()
     };
-    Ok(Saved { format, states: last_of_each(states), layout })
+    Ok(Saved { states: extents.iter().map(|extent| extent.state(image(extent))).collect(), ..saved })
 }
 
-/// Streams of guests that were checkpointed have the state of a vCPU several times: the last one counts.
-fn last_of_each(states: Vec<SavedState<'_>>) -> Vec<SavedState<'_>> {
-    let mut at = std::collections::BTreeMap::new();
-    let mut last: Vec<SavedState<'_>> = Vec::new();
-    for state in states {
-        match at.get(&state.number).and_then(|&index: &usize| last.get_mut(index)) {
-            Some(older) => *older = state,
-            None => {
-                at.insert(state.number, last.len());
-                last.push(state);
-            }
+/// Finds where the states lie, and all that the file tells besides.
+fn find<F: Read + Seek>(source: &mut Source<F>) -> Result<(Vec<Extent>, Saved<'static>), SavedError> {
+    let len_bytes = source.len_bytes();
+    let head = source.bytes(0, len_bytes.min(HEAD_BYTES))?.unwrap_or_default();
+    let format = format_of(&head, len_bytes).ok_or(SavedError::Unknown)?;
+    let mut found = Extents::default();
+    let (mut findings, mut layout) = (Vec::new(), None);
+    let missing = match format {
+        SavedFormat::Xsave => {
+            found.add(Extent { number: 0, offset: 0, len_bytes, xcr0: None, accumulated_xcr0: None })?;
+            "an image"
         }
-    }
-    last
+        SavedFormat::LinuxCore => {
+            let notes = linux_core::find(source, &mut found)?;
+            findings.extend(notes.finding);
+            if let Some(rows) = notes.layout {
+                let (geometry, defects) = origin::of_rows(&rows);
+                findings.extend(defects);
+                layout = Some(geometry);
+            }
+            "a note NT_X86_XSTATE"
+        }
+        SavedFormat::XenHvmContext => {
+            xen_hvm::find(source, 0..len_bytes, &mut found)?;
+            "a record CPU_XSAVE"
+        }
+        SavedFormat::XenStream => {
+            xen_stream::find(source, &mut found)?;
+            "a record HVM_CONTEXT or X86_PV_VCPU_XSAVE"
+        }
+    };
+    let (extents, too_short) = found.finish(missing)?;
+    findings.extend(too_short);
+    Ok((extents, Saved { format, states: Vec::new(), findings, layout }))
 }

@@ -7,7 +7,8 @@ use selfsame_xstate::{
 };
 
 use super::fields::u32_at;
-use super::{Saved, SavedState};
+use super::{Saved, SavedFormat, SavedState};
+use crate::Finding;
 
 /// Where MXCSR_MASK lies (SDM vol. 1, 10.5.1).
 const MXCSR_MASK: usize = 28;
@@ -22,6 +23,29 @@ pub struct Origin {
     /// What CPUs of the other vendor keep elsewhere in the standard format, where nothing tells whose CPU it was: the image
     /// itself is read right, but a standard image made of it in these places may be another CPU's.
     pub open: ComponentSet,
+    /// Why the places may be others, although the file tells these.
+    pub doubt: Option<Doubt>,
+}
+
+/// Why a state may lie elsewhere than its file tells.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Doubt {
+    /// The places are Intel's, and MXCSR_MASK is that of AMD's CPUs.
+    MaskOfAmd,
+    /// The places of a thread are Intel's by its length, and no kernel wrote it, because MXCSR_MASK is zero.
+    Debugger,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MaskOfAmd => f.write_str("bit 17 of mxcsr_mask is set, and only AMD CPUs have it"),
+            Self::Debugger => f.write_str(
+                "mxcsr_mask is zero, so a debugger wrote this: gdb 13 lays threads out as Intel's CPUs do wherever it runs, and \
+                 loses what lies elsewhere",
+            ),
+        }
+    }
 }
 
 /// What tells where the CPU that saved a state keeps components; the surest comes first.
@@ -73,15 +97,23 @@ impl Saved<'_> {
         if header.format() == Format::Compacted {
             return compacted(state.image, header.places());
         }
-        if let Some(rows) = &self.layout {
+        if let Some(geometry) = &self.layout {
             let open = ComponentSet::EMPTY;
-            return Some(Origin { geometry: of_rows(rows), evidence: Evidence::LayoutNote, open });
+            return Some(Origin { geometry: geometry.clone(), evidence: Evidence::LayoutNote, open, doubt: None });
         }
         let room = state
             .accumulated_xcr0
             .or_else(|| state.host_mask())
             .unwrap_or_else(|| header.present() & ComponentSet::USER);
-        standard(state.image, (room | ComponentSet::LEGACY).with_partners(), header.present())
+        let origin = standard(state.image, (room | ComponentSet::LEGACY).with_partners(), header.present())?;
+        let doubt = match (origin.evidence, vendor_by_mask(state.image)) {
+            (Evidence::Length(Offsets::Intel) | Evidence::Components(Offsets::Intel), Some(Offsets::Amd)) => {
+                Some(Doubt::MaskOfAmd)
+            }
+            (Evidence::Length(Offsets::Intel), None) if self.format == SavedFormat::LinuxCore => Some(Doubt::Debugger),
+            _ => None,
+        };
+        Some(Origin { doubt, ..origin })
     }
 }
 
@@ -112,7 +144,7 @@ fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
     let sized: ComponentSet =
         places.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect();
     let sized = (sized | ComponentSet::LEGACY).with_partners();
-    let origin = |geometry: Geometry, open| Some(Origin { geometry, evidence: Evidence::Compacted, open });
+    let origin = |geometry: Geometry, open| Some(Origin { geometry, evidence: Evidence::Compacted, open, doubt: None });
     match (known(sized, Offsets::Intel), known(sized, Offsets::Amd)) {
         (Some(intel), Some(amd)) => match vendor_by_mask(image) {
             Some(Offsets::Intel) => origin(intel, ComponentSet::EMPTY),
@@ -127,7 +159,8 @@ fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
 }
 
 fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<Origin> {
-    let origin = |geometry: Geometry, evidence| Some(Origin { geometry, evidence, open: ComponentSet::EMPTY });
+    let origin =
+        |geometry: Geometry, evidence| Some(Origin { geometry, evidence, open: ComponentSet::EMPTY, doubt: None });
     let (intel, amd) = match (known(room, Offsets::Intel), known(room, Offsets::Amd)) {
         (Some(intel), Some(amd)) => (intel, amd),
         (Some(intel), None) => return origin(intel, Evidence::Components(Offsets::Intel)),
@@ -149,7 +182,7 @@ fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<O
         None => {
             let open: ComponentSet = intel.conflicts(&amd, room).collect();
             let same_places = (open & present).is_empty();
-            same_places.then_some(Origin { geometry: intel, evidence: Evidence::SamePlaces, open })
+            same_places.then_some(Origin { geometry: intel, evidence: Evidence::SamePlaces, open, doubt: None })
         }
     }
 }
@@ -160,8 +193,9 @@ fn vendor_by_mask(image: &[u8]) -> Option<Offsets> {
     Some(if mask & MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits() == 0 { Offsets::Intel } else { Offsets::Amd })
 }
 
-/// The geometry that a core dump's note tells; what it does not tell, such as the alignment, is as the manuals have it.
-fn of_rows(rows: &[(u32, Row)]) -> Geometry {
+/// The geometry that a core dump's note tells, as far as it can be, and what is wrong with it. What it does not tell, such as
+/// the alignment, is as the manuals have it.
+pub(super) fn of_rows(rows: &[(u32, Row)]) -> (Geometry, Vec<Finding>) {
     let row = |subleaf: u32| rows.iter().find(|(number, _)| *number == subleaf).map(|(_, row)| *row);
     let component = |number: u32| u8::try_from(number).ok().and_then(Component::new);
     let user =
@@ -182,5 +216,10 @@ fn of_rows(rows: &[(u32, Row)]) -> Geometry {
             Row { is_aligned64, ..row }.registers()
         }),
     });
-    geometry.usable(Offsets::Intel)
+    let finding = |reason| Finding { what: "NT_X86_XSAVE_LAYOUT".to_owned(), line: None, reason };
+    let strange = rows.iter().find(|(number, _)| component(*number).is_none());
+    let strange = strange.map(|(number, _)| format!("component {number} has a row, and there is none of that number"));
+    let defects = geometry.defects().map(|defect| defect.to_string());
+    let findings = defects.chain(strange).map(finding).collect();
+    (geometry.usable(Offsets::Intel), findings)
 }

@@ -2,8 +2,6 @@
 
 use selfsame_xstate::{EXTENDED_START_BYTES, LEGACY_BYTES};
 
-use super::SavedState;
-
 /// The reserved bytes of the header, which are zero in every image that somebody can load (SDM vol. 1, 13.4.2).
 const RESERVED: core::ops::Range<usize> = LEGACY_BYTES as usize + 16..EXTENDED_START_BYTES as usize;
 
@@ -12,9 +10,4 @@ const RESERVED: core::ops::Range<usize> = LEGACY_BYTES as usize + 16..EXTENDED_S
 pub(super) fn is_area(bytes: &[u8]) -> bool {
     let zeros = |reserved: &[u8]| reserved.iter().filter(|byte| **byte == 0).count();
     bytes.get(RESERVED).is_some_and(|reserved| zeros(reserved) * 2 > reserved.len())
-}
-
-/// Takes the file as the area.
-pub(super) fn read(bytes: &[u8]) -> Vec<SavedState<'_>> {
-    vec![SavedState { number: 0, image: bytes, xcr0: None, accumulated_xcr0: None }]
 }
