@@ -362,7 +362,8 @@ pub(crate) enum XstateCommand {
     /// Show what a host or policy keeps and where, or what is in a saved image and who would load it
     #[command(
         after_help = "Images are what KVM_GET_XSAVE or KVM_GET_XSAVE2 gives, core dumps of Linux, contexts of Xen HVM \
-        guests, and guests as `xl save` writes them.\n\nExample:\n  selfsame xstate show pool/bnode3\n  \
+        guests, and guests as `xl save` writes them. Files may be of any size; of standard input and pipes, no more than \
+        256 MiB are read.\n\nExample:\n  selfsame xstate show pool/bnode3\n  \
         selfsame xstate show core.1234"
     )]
     Show(XstateShowArguments),

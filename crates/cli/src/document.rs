@@ -1,6 +1,6 @@
 //! One file: a dump of a machine, or a policy.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use selfsame_formats::{Machines, ReadError};
 use crate::problem::{Problem, printable};
 use crate::sources::Sources;
 
-/// No dump is larger: what is, is a disk image or the like, and memory is not for it.
+/// No dump is larger: what is, is a disk image or the like, and memory is not for it. What is read here and there may be.
 const LIMIT_MIB: u64 = 256;
 
 /// What a file holds.
@@ -115,7 +115,7 @@ pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
     }
 }
 
-/// The bytes of a file; `-` is standard input.
+/// The bytes of a file, all at once; `-` is standard input.
 pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let limit = LIMIT_MIB << 20;
@@ -135,6 +135,14 @@ pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
         return Err(Problem::TooLarge { path: path.to_owned(), limit_mib: LIMIT_MIB });
     }
     Ok(bytes)
+}
+
+/// A file that can be read here and there, however large it is; none where it comes from front to end.
+pub(crate) fn regular_file(path: &Path) -> Result<Option<File>, Problem> {
+    if path.as_os_str() == "-" || fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(None);
+    }
+    File::open(path).map(Some).map_err(|source| Problem::Read { path: path.to_owned(), source })
 }
 
 fn policy(path: &Path, text: &[u8]) -> Result<StoredPolicy, Problem> {

@@ -9,7 +9,7 @@ use selfsame_formats::ReadError;
 use selfsame_formats::export::ExportError;
 use selfsame_formats::libvirt::{CpuMapError, GuestError};
 use selfsame_formats::saved::SavedError;
-use selfsame_xstate::ComponentSet;
+use selfsame_xstate::{ComponentSet, ConfigurationError};
 
 /// Input that cannot be used, or a use that makes no sense. A refusal is not one: it is an answer.
 #[derive(Debug, thiserror::Error)]
@@ -226,6 +226,14 @@ pub(crate) enum Problem {
         "the cpu's leaf 0000000d contradicts itself: what is to be saved cannot be told (`selfsame show` says why)"
     )]
     NoPlatform,
+    /// The same of a host that an image comes from or goes to.
+    #[error("{told_by} contradicts itself, so what is kept there cannot be told: {source}")]
+    NoConfigurations {
+        /// What tells it, and in which file.
+        told_by: String,
+        /// What is wrong.
+        source: ConfigurationError,
+    },
     /// A file holds no extended state.
     #[error("{}: {source}", shown(path))]
     Saved {

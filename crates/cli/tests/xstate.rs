@@ -1,71 +1,16 @@
 //! `selfsame xstate`: what is shown of hosts and images, and what becomes of images between hosts.
-#![expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 
 mod command;
 #[path = "../../formats/tests/saved_files/mod.rs"]
 mod saved_files;
+mod xstate_inputs;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use command::{names, run, scratch};
 use insta::assert_snapshot;
 use saved_files::{core, hvm_context, hvm_xsave, layout_note, libxc, libxl, pv_xsave, record, thread, xl};
-
-/// A standard image with these components present, made by the bytes at some places.
-fn image(len: usize, xstate_bv: u64, bytes: &[(usize, u8)]) -> Vec<u8> {
-    let mut image = vec![0; len];
-    image[24..28].copy_from_slice(&0x1F80u32.to_le_bytes());
-    image[512..520].copy_from_slice(&xstate_bv.to_le_bytes());
-    for &(at, byte) in bytes {
-        image[at] = byte;
-    }
-    image
-}
-
-/// What KVM gives of an AMD guest whose XMM0, YMM0 and PKRU have values.
-fn kvm_blob() -> Vec<u8> {
-    let mut blob = image(4096, 0x206, &[(160, 0xAA), (576, 0xBB), (2432, 0x54)]);
-    blob[28..32].copy_from_slice(&0x2_FFFFu32.to_le_bytes());
-    blob[464..472].copy_from_slice(&0x207u64.to_le_bytes());
-    blob
-}
-
-/// A file of one test, as an argument.
-fn file(directory: &Path, name: &str, bytes: &[u8]) -> String {
-    let path = directory.join(name);
-    fs::write(&path, bytes).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
-/// A policy of a host, as an argument.
-fn policy(directory: &Path, host: &str, words: &str) -> String {
-    let path = directory.join("web.policy").to_str().unwrap().to_owned();
-    let ended = run(&["policy", "--from", host, words, "--name", "web", "-o", &path]);
-    assert_eq!(ended.status, 0, "{}", ended.stderr);
-    path
-}
-
-fn out(directory: &Path, name: &str) -> (PathBuf, String) {
-    let path = directory.join(name);
-    (path.clone(), path.to_str().unwrap().to_owned())
-}
-
-#[track_caller]
-fn shown(arguments: &[&str]) -> String {
-    let ended = run(&[&["xstate", "show"], arguments].concat());
-    assert_eq!((ended.status, &*ended.stderr), (0, ""));
-    ended.stdout
-}
-
-/// Asserts that a command ends with a status, says `message` on standard error, and writes nothing.
-#[track_caller]
-fn assert_ends(arguments: &[&str], status: i32, message: &str, written: &Path) {
-    let ended = run(arguments);
-    assert_eq!((ended.status, &*ended.stdout), (status, ""), "{}", ended.stderr);
-    assert!(ended.stderr.contains(message), "{}", ended.stderr);
-    assert!(!written.exists());
-}
+use xstate_inputs::{assert_ends, compacted, file, image, kvm_blob, out, policy, shown};
 
 #[test]
 fn a_host_is_shown_with_its_components_configurations_and_layouts() {
@@ -179,14 +124,6 @@ fn a_converted_image_lies_in_the_other_hosts_places_and_comes_back_unchanged() {
     assert_eq!(again, amd);
 }
 
-/// A compacted image with YMM0 and PKRU.
-fn compacted(mxcsr_mask: u32) -> Vec<u8> {
-    let mut bytes = image(840, 0x204, &[(576, 0xBB), (832, 0x54)]);
-    bytes[28..32].copy_from_slice(&mxcsr_mask.to_le_bytes());
-    bytes[520..528].copy_from_slice(&(1u64 << 63 | 0x207).to_le_bytes());
-    bytes
-}
-
 #[test]
 fn no_vendors_places_are_made_up_for_a_compacted_image() {
     let directory = scratch("xstate-open-places");
@@ -258,7 +195,7 @@ fn unusable_images_are_told_apart_from_refused_ones() {
     convert("amd", "amd: no extended state of a known format");
     convert(&file(&directory, "short", &[0; 575]), "short: no extended state of a known format");
     let two = core(&[thread(5, &image(832, 3, &[])), thread(6, &image(832, 3, &[]))]);
-    convert(&file(&directory, "cut", &two[..1000]), "cut: no readable ELF file");
+    convert(&file(&directory, "cut", &two[..1000]), "cut: byte 64: its notes are cut off");
     let two = file(&directory, "two", &two);
     convert(&two, "has the state of 2 threads: say with --vcpu which one (5, 6)");
     let ended = run(&["xstate", "convert", &two, "--vcpu", "7", "--to", "compacted", "-o", &to]);

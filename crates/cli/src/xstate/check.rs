@@ -64,21 +64,22 @@ pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> 
     }
     let stored = read_policy(&arguments.policy)?;
     let leaves = &stored.policy.leaves;
-    let file = ImageFile::read(&arguments.file)?;
-    let saved = if arguments.sanitise { file.one_state(&arguments.image)?.0 } else { file.saved(&arguments.image)? };
+    let file = ImageFile::read(&arguments.file, &arguments.image)?;
+    let saved = if arguments.sanitise { file.one_state()?.0 } else { file.saved()? };
+    file.note_findings(&saved);
     let host = match &arguments.host {
         Some(path) => HostCpu::load(path)?,
-        None => HostCpu::of("any host that has what the policy has", leaves),
+        None => HostCpu::of("any host that has what the policy has", &arguments.policy, leaves),
     };
     let states = leaves.xcr0() | leaves.xss() | ComponentSet::LEGACY;
     let configurations = host.configurations()?;
     let asked = Asked { file: &file, policy: &stored.name, states, cet: cet(leaves), host: &host, configurations };
     let mut answers = Vec::new();
     for state in &saved.states {
-        answers.push(answer(&asked, &saved, state, arguments)?);
+        answers.push(answer(&asked, &saved, state)?);
     }
     if let (Some(path), Some(state)) = (&arguments.written, saved.states.first()) {
-        sanitise(&asked, &saved, state, arguments, path)?;
+        sanitise(&asked, &saved, state, path)?;
     }
     let is_accepted = answers.iter().all(|answer| answer.refusals.is_empty());
     let output = arguments.output;
@@ -97,23 +98,15 @@ pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> 
 }
 
 /// Judges one image.
-fn answer(
-    asked: &Asked<'_>,
-    saved: &Saved<'_>,
-    state: &SavedState<'_>,
-    arguments: &XstateCheckArguments,
-) -> Result<Answer, Problem> {
-    let saver = asked.file.saver(saved, state, &arguments.image)?;
+fn answer(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>) -> Result<Answer, Problem> {
+    let saver = asked.file.saver(saved, state)?;
     let reader = reader(asked, &saver.cpu);
     let mut refusals: Vec<RefusalMember> =
         reader.load_refusals(state.image, &asked.configurations).map(|refusal| member(&refusal)).collect();
     refusals.extend(state.record_faults(&saver.cpu.geometry, asked.states).iter().map(record_member));
     refusals.extend(moved(state, &saver.cpu, asked.host));
-    let mut findings = Vec::new();
-    if !saver.is_certain && arguments.image.from_host.is_none() {
-        let reason = format!("where components lie is told by {}; --from-host says it for certain", saver.evidence);
-        findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("places", reason) });
-    }
+    let mut findings: Vec<Finding> =
+        saver.doubt.into_iter().map(|doubt| Finding { rule: Rule::Layout, ..doubt }).collect();
     let header = header_of(state.image);
     let kvm = readings(state.image, &header, &reader, asked.host).into_iter().filter(|reading| reading.reader == "kvm");
     for fault in kvm.flat_map(|reading| reading.faults.into_iter().chain(reading.quirks)) {
@@ -197,14 +190,8 @@ fn what(fault: &ImageFault) -> String {
 }
 
 /// Writes the nearest image that can be loaded, if there is one.
-fn sanitise(
-    asked: &Asked<'_>,
-    saved: &Saved<'_>,
-    state: &SavedState<'_>,
-    arguments: &XstateCheckArguments,
-    path: &Path,
-) -> Result<(), Problem> {
-    let saver = asked.file.saver(saved, state, &arguments.image)?;
+fn sanitise(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>, path: &Path) -> Result<(), Problem> {
+    let saver = asked.file.saver(saved, state)?;
     let reader = reader(asked, &saver.cpu);
     let refused = |reason: String| complain(&format!("{}: not written: {reason}", shown(path)));
     let sanitised = match reader.sanitise(state.image) {

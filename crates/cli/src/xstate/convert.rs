@@ -10,16 +10,20 @@ use crate::Verdict;
 use crate::args::XstateConvertArguments;
 use crate::output_file::{self, Over, Written, is_stdout};
 use crate::problem::{Problem, shown};
-use crate::terminal::{complain, print};
+use crate::terminal::{complain, note, print};
 
 pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem> {
     let inputs = std::iter::once(&arguments.file).chain(&arguments.host).chain(&arguments.image.from_host);
     output_file::guard(Some(&arguments.written), Written::Image, Over::OwnKind, inputs, false)?;
-    let file = ImageFile::read(&arguments.file)?;
-    let (saved, state) = file.one_state(&arguments.image)?;
-    let saver = file.saver(&saved, &state, &arguments.image)?;
+    let file = ImageFile::read(&arguments.file, &arguments.image)?;
+    let (saved, state) = file.one_state()?;
+    let saver = file.saver(&saved, &state)?;
+    file.note_findings(&saved);
+    if let Some(doubt) = saver.doubt.as_ref().filter(|doubt| doubt.is_loud) {
+        note(&format!("{}: {}: {}", shown(file.path()), doubt.what, doubt.reason));
+    }
     let named = arguments.host.as_deref().map(HostCpu::load).transpose()?;
-    let host = named.as_ref().unwrap_or(&saver.cpu);
+    let host = named.as_ref().unwrap_or(&*saver.cpu);
 
     // MXCSR, addresses and CET have to be lawful where the image is going.
     let allowed = saver.cpu.geometry.components() | ComponentSet::LEGACY;
@@ -37,7 +41,7 @@ pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem
     let host = match (named, arguments.to) {
         (Some(host), _) => host,
         (None, Format::Standard) => saver.as_host(file.path(), image.in_use())?,
-        (None, Format::Compacted) => saver.cpu.clone(),
+        (None, Format::Compacted) => (*saver.cpu).clone(),
     };
     let bytes = match write(&image, arguments.to, &host.configurations()?) {
         Ok(bytes) => bytes,

@@ -1,34 +1,68 @@
 //! A file with saved images, and the CPU that saved them.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use selfsame_cpuid::{Leaves, Regs};
-use selfsame_formats::saved::{self, Saved, SavedState};
+use selfsame_formats::saved::{Evidence, Saved, SavedError, SavedFile, SavedState};
 use selfsame_xstate::{CetControls, ComponentSet, Configurations, Geometry, LinearAddresses, MxcsrMask};
 
 use crate::args::ImageArguments;
-use crate::document::{bytes_of, name_of};
+use crate::document::{self, name_of};
+use crate::finding::Finding;
 use crate::host::load_one;
-use crate::problem::Problem;
+use crate::problem::{Problem, shown};
 use crate::sources::Sources;
+use crate::terminal::note;
 use crate::why::offsets;
 
 /// A file with saved images.
 pub(super) struct ImageFile {
     path: PathBuf,
-    bytes: Vec<u8>,
+    file: SavedFile,
+    /// The CPU of `--from-host`.
+    from_host: Option<Rc<HostCpu>>,
+    /// The number of `--vcpu`.
+    vcpu: Option<u32>,
+}
+
+/// A file as far as it was read to find out what is in it.
+pub(super) enum Opened {
+    /// There are images in it.
+    Saved(Box<ImageFile>),
+    /// Something else, with its bytes where they cannot be read again.
+    Other(Option<Vec<u8>>),
 }
 
 impl ImageFile {
-    pub(super) fn of(path: &Path, bytes: Vec<u8>) -> Self {
-        Self { path: path.to_owned(), bytes }
-    }
-
-    pub(super) fn read(path: &Path) -> Result<Self, Problem> {
+    /// Looks for images in a file of any size. What cannot be read here and there, such as standard input, is read whole.
+    pub(super) fn open(path: &Path, arguments: &ImageArguments) -> Result<Opened, Problem> {
         if path.is_dir() {
             return Err(Problem::Directory { path: path.to_owned() });
         }
-        Ok(Self::of(path, bytes_of(path)?))
+        let (found, bytes) = match document::regular_file(path)? {
+            Some(file) => (SavedFile::read(file), None),
+            None => {
+                let bytes = document::bytes_of(path)?;
+                (SavedFile::read(Cursor::new(&bytes)), Some(bytes))
+            }
+        };
+        let file = match found {
+            Ok(file) => file,
+            Err(SavedError::Unknown) => return Ok(Opened::Other(bytes)),
+            Err(source) => return Err(Problem::Saved { path: path.to_owned(), source }),
+        };
+        let from_host = arguments.from_host.as_deref().map(HostCpu::load).transpose()?.map(Rc::new);
+        Ok(Opened::Saved(Box::new(Self { path: path.to_owned(), file, from_host, vcpu: arguments.vcpu })))
+    }
+
+    /// Reads a file that must have images.
+    pub(super) fn read(path: &Path, arguments: &ImageArguments) -> Result<Self, Problem> {
+        match Self::open(path, arguments)? {
+            Opened::Saved(file) => Ok(*file),
+            Opened::Other(_) => Err(Problem::Saved { path: path.to_owned(), source: SavedError::Unknown }),
+        }
     }
 
     /// What the file is called.
@@ -41,10 +75,9 @@ impl ImageFile {
     }
 
     /// The states in the file: all, or the one that is asked for.
-    pub(super) fn saved(&self, arguments: &ImageArguments) -> Result<Saved<'_>, Problem> {
-        let saved = saved::read(&self.bytes);
-        let mut saved = saved.map_err(|source| Problem::Saved { path: self.path.clone(), source })?;
-        if let Some(number) = arguments.vcpu {
+    pub(super) fn saved(&self) -> Result<Saved<'_>, Problem> {
+        let mut saved = self.file.saved();
+        if let Some(number) = self.vcpu {
             let numbers = numbers(&saved);
             saved.states.retain(|state| state.number == number);
             if saved.states.is_empty() {
@@ -56,8 +89,8 @@ impl ImageFile {
     }
 
     /// The one state in the file, or the one that is asked for.
-    pub(super) fn one_state(&self, arguments: &ImageArguments) -> Result<(Saved<'_>, SavedState<'_>), Problem> {
-        let saved = self.saved(arguments)?;
+    pub(super) fn one_state(&self) -> Result<(Saved<'_>, SavedState<'_>), Problem> {
+        let saved = self.saved()?;
         if let [state] = saved.states.as_slice() {
             let state = *state;
             return Ok((saved, state));
@@ -66,26 +99,50 @@ impl ImageFile {
         Err(Problem::SeveralStates { path, count, holder, numbers: numbers(&saved) })
     }
 
+    /// Says what is odd about the file, beside an answer.
+    pub(super) fn note_findings(&self, saved: &Saved<'_>) {
+        for finding in &saved.findings {
+            note(&format!("{}: {finding}", shown(&self.path)));
+        }
+    }
+
     /// The CPU that saved a state: the host of `--from-host`, or what the file tells.
-    pub(super) fn saver(
-        &self,
-        saved: &Saved<'_>,
-        state: &SavedState<'_>,
-        arguments: &ImageArguments,
-    ) -> Result<Saver, Problem> {
-        if let Some(path) = &arguments.from_host {
-            let host = HostCpu::load(path)?;
+    pub(super) fn saver(&self, saved: &Saved<'_>, state: &SavedState<'_>) -> Result<Saver, Problem> {
+        if let Some(host) = &self.from_host {
             let evidence = format!("--from-host, {}", host.name);
-            return Ok(Saver { cpu: host, evidence, is_certain: true, open: ComponentSet::EMPTY });
+            return Ok(Saver { cpu: Rc::clone(host), evidence, doubt: None, open: ComponentSet::EMPTY });
         }
         let origin = saved.origin(state).ok_or_else(|| Problem::NoOrigin { path: self.path.clone() })?;
-        let is_certain = matches!(origin.evidence, saved::Evidence::LayoutNote | saved::Evidence::Compacted);
         let evidence = origin.evidence.to_string();
+        let doubt = match (origin.doubt, origin.evidence) {
+            (Some(doubt), _) => {
+                let reason = format!("by {evidence}; but {doubt}; --from-host says where components lie");
+                Some(Finding::malformed("places", reason).loud())
+            }
+            (None, Evidence::LayoutNote | Evidence::Compacted) => None,
+            (None, _) => {
+                let reason = format!("where components lie is told by {evidence}; --from-host says it for certain");
+                Some(Finding::malformed("places", reason))
+            }
+        };
+        let what = match origin.evidence {
+            Evidence::LayoutNote => "its note NT_X86_XSAVE_LAYOUT",
+            _ => "what it tells of its cpu",
+        };
         // What the file does not tell is not what an image is refused for: it was a CPU that saved it.
-        let (mxcsr_mask, addresses, cet) = (MxcsrMask::AMD, LinearAddresses::Bits57, CetControls::ALL);
-        let cpu = HostCpu { name: self.name(), geometry: origin.geometry, mxcsr_mask, addresses, cet };
-        Ok(Saver { cpu, evidence, is_certain, open: origin.open })
+        let (addresses, cet) = (LinearAddresses::Bits57, CetControls::ALL);
+        let told_by = format!("{}: {what}", shown(&self.path));
+        let (name, geometry, mxcsr_mask) = (self.name(), origin.geometry, mxcsr_mask(state));
+        let cpu = Rc::new(HostCpu { name, told_by, geometry, mxcsr_mask, addresses, cet });
+        Ok(Saver { cpu, evidence, doubt, open: origin.open })
     }
+}
+
+/// The bits of MXCSR that the CPU has which saved a state; all that any CPU has, where it does not tell.
+fn mxcsr_mask(state: &SavedState<'_>) -> MxcsrMask {
+    let field = state.image.get(28..).and_then(|rest| rest.first_chunk()).map_or(0, |field| u32::from_le_bytes(*field));
+    let of_amd = MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits();
+    if field == 0 || field & of_amd != 0 { MxcsrMask::AMD } else { MxcsrMask::COMMON }
 }
 
 /// The parts of CET that a CPU with these leaves has.
@@ -106,11 +163,11 @@ fn numbers(saved: &Saved<'_>) -> String {
 
 /// The CPU that saved an image.
 pub(super) struct Saver {
-    pub(super) cpu: HostCpu,
+    pub(super) cpu: Rc<HostCpu>,
     /// What tells where it keeps components.
     pub(super) evidence: String,
-    /// Whether that is known and not only what its vendor always does.
-    pub(super) is_certain: bool,
+    /// That this is only what its vendor always does, or even less certain; loud then.
+    pub(super) doubt: Option<Finding>,
     /// What it may keep elsewhere in the standard format, because nothing tells whose CPU it is.
     pub(super) open: ComponentSet,
 }
@@ -128,7 +185,7 @@ impl Saver {
         }
         // What is not in use is left out, too: an image as long as one vendor's would tell of that vendor.
         let geometry = self.cpu.geometry.restricted(ComponentSet::ALL - self.open);
-        Ok(HostCpu { geometry, ..self.cpu.clone() })
+        Ok(HostCpu { geometry, ..(*self.cpu).clone() })
     }
 }
 
@@ -136,6 +193,8 @@ impl Saver {
 #[derive(Clone)]
 pub(super) struct HostCpu {
     pub(super) name: String,
+    /// What tells its geometry, and in which file.
+    told_by: String,
     pub(super) geometry: Geometry,
     pub(super) mxcsr_mask: MxcsrMask,
     pub(super) addresses: LinearAddresses,
@@ -146,19 +205,22 @@ impl HostCpu {
     /// The host of a dump, or what a policy's guests see.
     pub(super) fn load(path: &Path) -> Result<Self, Problem> {
         let machine = load_one(path, &Sources::default())?;
-        Ok(Self::of(&machine.name, &machine.raw()))
+        Ok(Self::of(&machine.name, path, &machine.raw()))
     }
 
-    pub(super) fn of(name: &str, leaves: &Leaves) -> Self {
+    /// A CPU by the leaves that a file tells.
+    pub(super) fn of(name: &str, path: &Path, leaves: &Leaves) -> Self {
         let mxcsr_mask = if leaves.vendor().is_amd_like() { MxcsrMask::AMD } else { MxcsrMask::COMMON };
         let linear_bits = leaves.get(0x8000_0008, 0).eax >> 8 & 0xFF;
         let addresses = if linear_bits == 57 { LinearAddresses::Bits57 } else { LinearAddresses::Bits48 };
         let geometry = leaves.geometry().usable(offsets(leaves));
-        Self { name: name.to_owned(), geometry, mxcsr_mask, addresses, cet: cet(leaves) }
+        let told_by = format!("{}: leaf 0000000d", shown(path));
+        Self { name: name.to_owned(), told_by, geometry, mxcsr_mask, addresses, cet: cet(leaves) }
     }
 
     /// What a hypervisor keeps there.
     pub(super) fn configurations(&self) -> Result<Configurations<'_>, Problem> {
-        Configurations::new(&self.geometry).map_err(|_| Problem::NoPlatform)
+        let refused = |source| Problem::NoConfigurations { told_by: self.told_by.clone(), source };
+        Configurations::new(&self.geometry).map_err(refused)
     }
 }

@@ -10,9 +10,11 @@ use super::image_file::{ImageFile, Saver};
 use super::readings::{Reading, readings};
 use super::{drawing, format_name};
 use crate::Verdict;
-use crate::args::XstateShowArguments;
-use crate::json::{SCHEMA, hex, print_document};
+use crate::args::Output;
+use crate::finding::Finding;
+use crate::json::{FindingMember, SCHEMA, hex, print_document};
 use crate::problem::Problem;
+use crate::show::finding_line;
 use crate::terminal::{Page, print};
 
 #[derive(Debug, Serialize)]
@@ -21,6 +23,8 @@ struct ImagesDocument {
     name: String,
     source: &'static str,
     images: Vec<ImageMember>,
+    /// What was wrong with the file, and how it was taken.
+    findings: Vec<FindingMember>,
 }
 
 #[derive(Debug, Serialize)]
@@ -46,6 +50,7 @@ struct ImageMember {
     places: String,
     components: Vec<ComponentMember>,
     readings: Vec<Reading>,
+    findings: Vec<FindingMember>,
 }
 
 #[derive(Debug, Serialize)]
@@ -65,21 +70,26 @@ struct Shown<'a> {
     header: Header,
 }
 
-pub(super) fn show(file: &ImageFile, arguments: &XstateShowArguments) -> Result<Verdict, Problem> {
-    let saved = file.saved(&arguments.image)?;
+pub(super) fn show(file: &ImageFile, output: Output) -> Result<Verdict, Problem> {
+    let saved = file.saved()?;
+    let findings: Vec<Finding> = saved.findings.iter().map(|finding| Finding::of_dump(finding).loud()).collect();
     let mut shown = Vec::new();
     for state in &saved.states {
-        let saver = file.saver(&saved, state, &arguments.image)?;
+        let saver = file.saver(&saved, state)?;
         shown.push(Shown { state, saver, header: header_of(state.image) });
     }
-    let output = arguments.output;
     if output.json {
         let images = shown.iter().map(member).collect();
-        print_document(&ImagesDocument { schema: SCHEMA, name: file.name(), source: saved.format.name(), images })?;
+        let (name, source, findings) =
+            (file.name(), saved.format.name(), findings.iter().map(FindingMember::of).collect());
+        print_document(&ImagesDocument { schema: SCHEMA, name, source, images, findings })?;
     } else if output.quiet {
         print(&shown.iter().map(|shown| line(&file.name(), &saved, shown)).collect::<String>())?;
     } else {
         let mut page = Page::new();
+        for finding in &findings {
+            finding_line(&mut page, finding);
+        }
         for shown in &shown {
             image_page(&mut page, &file.name(), &saved, shown);
         }
@@ -102,6 +112,11 @@ impl Shown<'_> {
             .with_mxcsr_mask(cpu.mxcsr_mask)
             .with_addresses(cpu.addresses)
             .with_cet(cpu.cet)
+    }
+
+    /// Why components may lie elsewhere. That no host was named goes without saying here.
+    fn doubt(&self) -> impl Iterator<Item = &Finding> {
+        self.saver.doubt.iter().filter(|doubt| doubt.is_loud)
     }
 
     fn readings(&self) -> Vec<Reading> {
@@ -159,6 +174,7 @@ fn member(shown: &Shown<'_>) -> ImageMember {
         places: saver.evidence.clone(),
         components: image.map(components).unwrap_or_default(),
         readings: shown.readings(),
+        findings: shown.doubt().map(FindingMember::of).collect(),
     }
 }
 
@@ -217,6 +233,9 @@ fn image_page(page: &mut Page, name: &str, saved: &Saved<'_>, shown: &Shown<'_>)
         page.labelled("guest's xcr0", format!("{now:#x} ({xcr0}), ever {ever:#x} ({accumulated})").split(' '));
     }
     page.labelled("places by", saver.evidence.split(' '));
+    for doubt in shown.doubt() {
+        finding_line(page, doubt);
+    }
     reading_table(page, &member.readings);
     let reader = shown.reader();
     let Ok(sanitised) = reader.sanitise(state.image) else { return };

@@ -9,7 +9,7 @@ mod image_page;
 mod readings;
 
 use selfsame_formats::ReadError;
-use selfsame_formats::saved::{self, SavedError};
+use selfsame_formats::saved::SavedError;
 use selfsame_xstate::Format;
 
 use crate::Verdict;
@@ -18,7 +18,7 @@ use crate::document;
 use crate::host::Machine;
 use crate::problem::Problem;
 use crate::sources::Sources;
-use image_file::ImageFile;
+use image_file::{ImageFile, Opened};
 
 pub(crate) use check::run as check;
 pub(crate) use convert::run as convert;
@@ -26,13 +26,11 @@ pub(crate) use convert::run as convert;
 /// `xstate show`: a saved image, or else a dump or policy.
 pub(crate) fn show(arguments: &XstateShowArguments) -> Result<Verdict, Problem> {
     let path = &arguments.file;
-    if path.is_dir() {
-        return Err(Problem::Directory { path: path.clone() });
-    }
-    let bytes = document::bytes_of(path)?;
-    if saved::detect(&bytes).is_some() {
-        return image_page::show(&ImageFile::of(path, bytes), arguments);
-    }
+    let bytes = match ImageFile::open(path, &arguments.image)? {
+        Opened::Saved(file) => return image_page::show(&file, arguments.output),
+        Opened::Other(Some(bytes)) => bytes,
+        Opened::Other(None) => document::bytes_of(path)?,
+    };
     let document = document::of_bytes(path, &bytes, &Sources::default()).map_err(|problem| match problem {
         // What is no text was meant as an image.
         Problem::Dump { path, source: ReadError::Binary { .. } } => {

@@ -66,7 +66,12 @@ pub(super) fn readings(bytes: &[u8], header: &Header, reader: &Reader<'_>, cpu: 
     ];
     // It loads no other format, which is no fault of the image.
     if header.format() == Format::Compacted {
-        readings.push(Reading::of("xrstors", hardware(Restore::xrstors(xcr0, xss)), Vec::new()));
+        let faults = if geometry.has_xsaves() {
+            hardware(Restore::xrstors(xcr0, xss))
+        } else {
+            vec![Fault { name: "NoXsaves".to_owned(), reason: "the cpu does not have the instruction: #UD".to_owned() }]
+        };
+        readings.push(Reading::of("xrstors", faults, Vec::new()));
     }
     let (faults, quirks) = match kvm_set_xsave(header, mxcsr, &KvmVcpu::with_everything(geometry, cpu.mxcsr_mask)) {
         Ok(loaded) => (Vec::new(), loaded.quirks().map(|quirk| Fault::of(&quirk)).collect()),
