@@ -46,6 +46,39 @@ fn a_policy_is_shown_with_what_its_guests_need() {
 }
 
 #[test]
+fn what_no_feature_of_a_host_uses_is_not_kept_there() {
+    let fixture = |name: &str| format!("{}/../../fixtures/amd/{name}.capture", env!("CARGO_MANIFEST_DIR"));
+    let document = run(&["xstate", "show", "--json", &fixture("milan-kvm")]).json();
+    assert_eq!((&document["save"], &document["xcr0"]), (&"fxsave".into(), &"0x0".into()));
+    assert_eq!(document["configurations"]["guest_user"]["max"], "0x3");
+    assert_eq!(document["findings"][0]["what"], "x87|sse|avx");
+    let document = run(&["xstate", "show", "--json", &fixture("ryzen-cet-avx512")]).json();
+    for configuration in ["host_kernel", "host_user", "guest_kernel", "guest_user"] {
+        assert_eq!(document["configurations"][configuration]["max"], "0xe7", "neither pku nor cet");
+    }
+    assert_eq!(document["area"]["minimal_bytes"], 576);
+    assert_eq!(document["findings"][0]["what"], "pkru|cet-u|cet-s");
+    // User interrupts are the host's own.
+    let document = run(&["xstate", "show", "--json", "../../../../fixtures/pool/sapphire_rapids.capture"]).json();
+    assert_eq!((&document["xss"], &document["findings"]), (&"0x5800".into(), &serde_json::json!([])));
+}
+
+#[test]
+fn a_host_without_xsave_takes_no_guest_that_has_it() {
+    let directory = scratch("xstate-fxsave");
+    let milan = format!("{}/../../fixtures/amd/milan-kvm.capture", env!("CARGO_MANIFEST_DIR"));
+    let image = file(&directory, "vcpu0", &image(832, 3, &[(160, 1)]));
+    let sse = policy(&directory, "amd", "cpuid=no-avx,no-pku");
+    let check = |host: &str| {
+        let ended = run(&["xstate", "check", &image, "--policy", &sse, "--from-host", "amd", "--host", host, "--json"]);
+        (ended.status, ended.json()["refusals"].clone())
+    };
+    assert_eq!(check("amd").0, 0);
+    let (status, refusals) = check(&milan);
+    assert_eq!((status, names(&refusals, "what"), names(&refusals, "rule")), (1, vec!["xsave"], vec!["not-on-host"]));
+}
+
+#[test]
 fn images_are_shown_with_what_is_in_use_and_who_loads_them() {
     let directory = scratch("xstate-images");
     let blob = file(&directory, "blob", &kvm_blob());

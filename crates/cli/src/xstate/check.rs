@@ -5,13 +5,13 @@ use std::path::Path;
 use selfsame_cpuid::Rule;
 use selfsame_formats::saved::{RecordFault, Saved, SavedState};
 use selfsame_xstate::{
-    AreaError, CetControls, Component, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal,
-    Reader, WriteError, Xcr0Error,
+    AreaError, Component, ComponentSet, Configurations, Format, HeaderFault, ImageFault, LoadRefusal, Reader,
+    SaveMethod, WriteError, Xcr0Error,
 };
 use serde::Serialize;
 
 use super::convert::write;
-use super::image_file::{HostCpu, ImageFile, cet};
+use super::image_file::{HostCpu, ImageFile};
 use super::image_page::header_of;
 use super::readings::readings;
 use crate::Verdict;
@@ -48,9 +48,8 @@ struct Answer {
 struct Asked<'a> {
     file: &'a ImageFile,
     policy: &'a str,
+    guest: &'a HostCpu,
     states: ComponentSet,
-    /// What of CET the guest may use: on every host that it may run on there is as much.
-    cet: CetControls,
     host: &'a HostCpu,
     configurations: Configurations<'a>,
 }
@@ -63,17 +62,17 @@ pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> 
         return Err(Problem::ImageBesideAnswer);
     }
     let stored = read_policy(&arguments.policy)?;
-    let leaves = &stored.policy.leaves;
+    let guest = HostCpu::of_policy("any host that has what the policy has", &arguments.policy, &stored.policy);
+    let states = guest.geometry.components() | ComponentSet::LEGACY;
     let file = ImageFile::read(&arguments.file, &arguments.image)?;
     let saved = if arguments.sanitise { file.one_state()?.0 } else { file.saved()? };
     file.note_findings(&saved);
     let host = match &arguments.host {
         Some(path) => HostCpu::load(path)?,
-        None => HostCpu::of("any host that has what the policy has", &arguments.policy, leaves),
+        None => guest.clone(),
     };
-    let states = leaves.xcr0() | leaves.xss() | ComponentSet::LEGACY;
     let configurations = host.configurations()?;
-    let asked = Asked { file: &file, policy: &stored.name, states, cet: cet(leaves), host: &host, configurations };
+    let asked = Asked { file: &file, policy: &stored.name, guest: &guest, states, host: &host, configurations };
     let mut answers = Vec::new();
     for state in &saved.states {
         answers.push(answer(&asked, &saved, state)?);
@@ -103,6 +102,12 @@ fn answer(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>) -> Resul
     let reader = reader(asked, &saver.cpu);
     let mut refusals: Vec<RefusalMember> =
         reader.load_refusals(state.image, &asked.configurations).map(|refusal| member(&refusal)).collect();
+    if SaveMethod::of(&asked.guest.geometry) != SaveMethod::Fxsave
+        && asked.configurations.method() == SaveMethod::Fxsave
+    {
+        let reason = "the policy has xsave, and the host gives guests no state beyond fxsave";
+        refusals.push(refusal("xsave".to_owned(), Rule::NotOnHost, reason.to_owned()));
+    }
     refusals.extend(state.record_faults(&saver.cpu.geometry, asked.states).iter().map(record_member));
     refusals.extend(moved(state, &saver.cpu, asked.host));
     let mut findings: Vec<Finding> =
@@ -138,7 +143,8 @@ fn reader<'g>(asked: &Asked<'_>, saver: &'g HostCpu) -> Reader<'g> {
     Reader::new(&saver.geometry, asked.states)
         .with_mxcsr_mask(host.mxcsr_mask)
         .with_addresses(host.addresses)
-        .with_cet(asked.cet)
+        // On every host that the guest may run on there is as much of it.
+        .with_cet(asked.guest.cet)
 }
 
 /// A refusal in the words of the library.

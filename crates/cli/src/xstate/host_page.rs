@@ -3,7 +3,7 @@
 use selfsame_xstate::{Component, ComponentSet, Configuration, Configurations, Format, Geometry, Layout, SaveMethod};
 use serde::Serialize;
 
-use super::{drawing, format_name};
+use super::{drawing, format_name, kept};
 use crate::Verdict;
 use crate::args::Output;
 use crate::finding::Finding;
@@ -83,12 +83,20 @@ struct Shown<'m> {
 
 pub(super) fn show(machine: &Machine, output: Output) -> Result<Verdict, Problem> {
     let reported = machine.raw().geometry();
-    let geometry = reported.usable(offsets(&machine.raw()));
+    let geometry = kept::geometry(machine)?;
     let configurations = Configurations::new(&geometry);
     let contradiction =
         configurations.err().map(|error| format!("no hypervisor could keep extended state by it: {error}"));
     let reasons = reported.defects().map(|defect| defect.to_string()).chain(contradiction);
-    let findings = reasons.map(|reason| Finding::malformed("0000000d", reason).loud()).collect();
+    let mut findings: Vec<Finding> = reasons.map(|reason| Finding::malformed("0000000d", reason).loud()).collect();
+    let unused = reported.usable(offsets(&machine.raw())).components() - geometry.components();
+    if !unused.is_empty() {
+        let reason = match SaveMethod::of(&geometry) {
+            SaveMethod::Fxsave => "enumerated by leaf 0000000d, but guests get no xsave: they have fxsave only",
+            _ => "enumerated by leaf 0000000d, but there is no feature that uses it: it is not kept",
+        };
+        findings.push(Finding::malformed(unused.to_string(), reason).loud());
+    }
     let shown = Shown { machine, geometry: &geometry, findings };
     let configurations = configurations.ok();
     if output.json {

@@ -4,10 +4,11 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use selfsame_cpuid::{Leaves, Regs};
+use selfsame_cpuid::{Leaves, Policy, Regs};
 use selfsame_formats::saved::{Evidence, Saved, SavedError, SavedFile, SavedState};
 use selfsame_xstate::{CetControls, ComponentSet, Configurations, Geometry, LinearAddresses, MxcsrMask};
 
+use super::kept;
 use crate::args::ImageArguments;
 use crate::document::{self, name_of};
 use crate::finding::Finding;
@@ -15,7 +16,6 @@ use crate::host::load_one;
 use crate::problem::{Problem, shown};
 use crate::sources::Sources;
 use crate::terminal::note;
-use crate::why::offsets;
 
 /// A file with saved images.
 pub(super) struct ImageFile {
@@ -205,15 +205,18 @@ impl HostCpu {
     /// The host of a dump, or what a policy's guests see.
     pub(super) fn load(path: &Path) -> Result<Self, Problem> {
         let machine = load_one(path, &Sources::default())?;
-        Ok(Self::of(&machine.name, path, &machine.raw()))
+        Ok(Self::of(&machine.name, path, &machine.raw(), kept::geometry(&machine)?))
     }
 
-    /// A CPU by the leaves that a file tells.
-    pub(super) fn of(name: &str, path: &Path, leaves: &Leaves) -> Self {
+    /// What a policy's guests see.
+    pub(super) fn of_policy(name: &str, path: &Path, policy: &Policy) -> Self {
+        Self::of(name, path, &policy.leaves, kept::of_policy(&policy.leaves, policy.kind))
+    }
+
+    fn of(name: &str, path: &Path, leaves: &Leaves, geometry: Geometry) -> Self {
         let mxcsr_mask = if leaves.vendor().is_amd_like() { MxcsrMask::AMD } else { MxcsrMask::COMMON };
         let linear_bits = leaves.get(0x8000_0008, 0).eax >> 8 & 0xFF;
         let addresses = if linear_bits == 57 { LinearAddresses::Bits57 } else { LinearAddresses::Bits48 };
-        let geometry = leaves.geometry().usable(offsets(leaves));
         let told_by = format!("{}: leaf 0000000d", shown(path));
         Self { name: name.to_owned(), told_by, geometry, mxcsr_mask, addresses, cet: cet(leaves) }
     }

@@ -6,6 +6,7 @@ mod drawing;
 mod host_page;
 mod image_file;
 mod image_page;
+mod kept;
 mod readings;
 
 use selfsame_formats::ReadError;

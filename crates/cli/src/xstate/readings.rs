@@ -3,7 +3,8 @@
 use std::fmt::{Debug, Display};
 
 use selfsame_xstate::{
-    ComponentSet, Format, Header, ImageFault, KvmVcpu, MXCSR_INITIAL, Reader, Restore, hardware_fault, kvm_set_xsave,
+    ComponentSet, Format, Header, ImageFault, KvmVcpu, MXCSR_INITIAL, Reader, Restore, SaveMethod, hardware_fault,
+    kvm_set_xsave,
 };
 use serde::Serialize;
 
@@ -66,7 +67,7 @@ pub(super) fn readings(bytes: &[u8], header: &Header, reader: &Reader<'_>, cpu: 
     ];
     // It loads no other format, which is no fault of the image.
     if header.format() == Format::Compacted {
-        let faults = if geometry.has_xsaves() {
+        let faults = if SaveMethod::of(geometry) == SaveMethod::Xsaves {
             hardware(Restore::xrstors(xcr0, xss))
         } else {
             vec![Fault { name: "NoXsaves".to_owned(), reason: "the cpu does not have the instruction: #UD".to_owned() }]
