@@ -422,6 +422,9 @@ pub(crate) struct XstateConvertArguments {
     /// Write the image here
     #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
     pub(crate) written: PathBuf,
+    /// Replace FILE of -o whatever it is, unless it is an input; without it, only an image that selfsame wrote
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 /// `xstate check`
@@ -443,6 +446,9 @@ pub(crate) struct XstateCheckArguments {
     /// Write that image here
     #[arg(short = 'o', long = "output", value_name = "FILE", requires = "sanitise", id = "written")]
     pub(crate) written: Option<PathBuf>,
+    /// Replace FILE of -o whatever it is, unless it is an input; without it, only an image that selfsame wrote
+    #[arg(long, requires = "written")]
+    pub(crate) force: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }

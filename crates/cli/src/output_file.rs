@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use selfsame_formats::export::Target;
+use selfsame_formats::saved::{SavedFile, SavedFormat, SavedState};
 
 use crate::document::{self, Document};
 use crate::found::{entries, identity};
@@ -98,8 +99,8 @@ pub(crate) fn guard<'p>(
         Written::Export(_) if is_ours(path) => "a capture or a policy, and what another stack takes is to be written",
         Written::Export(target) if fs::read_to_string(path).is_ok_and(|text| target.is_form_of(&text)) => return Ok(()),
         Written::Export(_) => "no older export for the same target",
-        Written::Image if !is_ours(path) && !is_dump(path) => return Ok(()),
-        Written::Image => "a dump or a policy, and an image is to be written",
+        Written::Image if is_own_image(path) => return Ok(()),
+        Written::Image => "no image that selfsame wrote, and one is to be written",
     };
     Err(Problem::OverOther { path: path.to_owned(), what })
 }
@@ -115,6 +116,15 @@ fn is_dump(path: &Path) -> bool {
 
 fn is_policy(path: &Path) -> bool {
     matches!(document::read(path, &Sources::default()), Ok(Document::Policy(_)))
+}
+
+/// Whether a file is an image as `xstate` writes it, and nothing else.
+fn is_own_image(path: &Path) -> bool {
+    let saved = document::regular_file(path).ok().flatten().and_then(|file| SavedFile::read(file).ok());
+    saved.is_some_and(|file| {
+        let saved = file.saved();
+        saved.format == SavedFormat::Xsave && saved.states.iter().all(SavedState::is_canonical)
+    })
 }
 
 /// Writes a file; `-` is standard output.
@@ -139,7 +149,12 @@ pub(crate) fn write_bytes(path: &Path, bytes: &[u8]) -> Result<(), Problem> {
 
 fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // A link stays one, and what it names is replaced.
-    let target = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let target = match fs::canonicalize(path) {
+        Ok(target) => target,
+        // A pipe behind /dev/stdout has no name of its own.
+        Err(_) if path.exists() => path.to_owned(),
+        Err(_) => named_by_links(path),
+    };
     let existing = fs::metadata(&target).ok();
     if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
         return Err(io::Error::new(io::ErrorKind::IsADirectory, "it is a directory; name a file in it"));
@@ -155,6 +170,18 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&temporary);
     }
     result
+}
+
+/// What a path names behind its links, although it is not there and is to be made.
+fn named_by_links(path: &Path) -> PathBuf {
+    /// Linux follows as many (`path_resolution(7)`).
+    const MOST_LINKS: usize = 40;
+    let mut target = path.to_owned();
+    for _ in 0..MOST_LINKS {
+        let Ok(next) = fs::read_link(&target) else { break };
+        target = target.parent().map(|parent| parent.join(&next)).unwrap_or(next);
+    }
+    target
 }
 
 fn beside(target: &Path) -> io::Result<PathBuf> {

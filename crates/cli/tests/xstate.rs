@@ -245,24 +245,6 @@ fn unusable_images_are_told_apart_from_refused_ones() {
 }
 
 #[test]
-fn neither_inputs_nor_captures_and_policies_are_written_over() {
-    let directory = scratch("xstate-over");
-    let image = file(&directory, "blob", &kvm_blob());
-    let web = policy(&directory, "amd", "cpuid=no-pku");
-    let host = directory.join("amd").to_str().unwrap().to_owned();
-    fs::copy(command::fixtures().join("amd"), &host).unwrap();
-    for (to, message) in [(&image, "is an input"), (&host, "is an input"), (&web, "is a dump or a policy")] {
-        let before = fs::read(to).unwrap();
-        let ended = run(&["xstate", "convert", &image, "--to", "standard", "--host", &host, "-o", to]);
-        assert_eq!(ended.status, 2);
-        assert!(ended.stderr.contains(message), "{}", ended.stderr);
-        assert_eq!(&fs::read(to).unwrap(), &before);
-    }
-    let ended = run(&["xstate", "check", &image, "--policy", &web, "--sanitise", "-o", "-"]);
-    assert_eq!((ended.status, &*ended.stdout), (2, ""));
-}
-
-#[test]
 fn a_guest_is_told_every_reason_why_it_cannot_load_an_image() {
     let directory = scratch("xstate-check");
     let mut bytes = kvm_blob();

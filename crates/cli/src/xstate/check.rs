@@ -57,7 +57,7 @@ struct Asked<'a> {
 pub(crate) fn run(arguments: &XstateCheckArguments) -> Result<Verdict, Problem> {
     let inputs =
         [&arguments.file, &arguments.policy].into_iter().chain(&arguments.host).chain(&arguments.image.from_host);
-    output_file::guard(arguments.written.as_deref(), Written::Image, Over::OwnKind, inputs, false)?;
+    output_file::guard(arguments.written.as_deref(), Written::Image, Over::forced(arguments.force), inputs, false)?;
     if arguments.written.as_deref().is_some_and(is_stdout) {
         return Err(Problem::ImageBesideAnswer);
     }

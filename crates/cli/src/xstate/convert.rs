@@ -14,7 +14,7 @@ use crate::terminal::{complain, note, print};
 
 pub(crate) fn run(arguments: &XstateConvertArguments) -> Result<Verdict, Problem> {
     let inputs = std::iter::once(&arguments.file).chain(&arguments.host).chain(&arguments.image.from_host);
-    output_file::guard(Some(&arguments.written), Written::Image, Over::OwnKind, inputs, false)?;
+    output_file::guard(Some(&arguments.written), Written::Image, Over::forced(arguments.force), inputs, false)?;
     let file = ImageFile::read(&arguments.file, &arguments.image)?;
     let (saved, state) = file.one_state()?;
     let saver = file.saver(&saved, &state)?;

@@ -118,7 +118,7 @@ impl Saved<'_> {
 }
 
 /// The known places of a set on a vendor's CPUs, if they have all of it.
-fn known(set: ComponentSet, offsets: Offsets) -> Option<Geometry> {
+pub(super) fn known(set: ComponentSet, offsets: Offsets) -> Option<Geometry> {
     let user = set & ComponentSet::USER;
     let supervisor = set - user;
     let geometry = Geometry::read(|subleaf| match subleaf {
@@ -140,10 +140,13 @@ fn halves(set: ComponentSet) -> [u32; 4] {
     [u32::from_le_bytes([a, b, c, d]), 0, 0, u32::from_le_bytes([e, f, g, h])]
 }
 
+/// What of a set has the same size on every CPU that has it.
+pub(super) fn sized(set: ComponentSet) -> ComponentSet {
+    set.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect()
+}
+
 fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
-    let sized: ComponentSet =
-        places.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect();
-    let sized = (sized | ComponentSet::LEGACY).with_partners();
+    let sized = (sized(places) | ComponentSet::LEGACY).with_partners();
     let origin = |geometry: Geometry, open| Some(Origin { geometry, evidence: Evidence::Compacted, open, doubt: None });
     match (known(sized, Offsets::Intel), known(sized, Offsets::Amd)) {
         (Some(intel), Some(amd)) => match vendor_by_mask(image) {
