@@ -116,6 +116,19 @@ fn notes_that_several_segments_share_are_refused() {
 }
 
 #[test]
+fn the_first_section_header_tells_how_many_program_headers_there_are_if_they_are_too_many() {
+    let mut bytes = core(&[thread(5, &[0; 576])]);
+    bytes[56..58].copy_from_slice(&[0xFF; 2]);
+    let error = saved::read(&bytes).unwrap_err();
+    assert!(error.to_string().ends_with("tells the number of program headers is missing"), "{error}");
+    let section = bytes.len() as u64;
+    bytes[40..48].copy_from_slice(&section.to_le_bytes());
+    bytes.extend([0; 64]);
+    bytes[section as usize + 44] = 1;
+    assert_eq!(saved::read(&bytes).unwrap().states[0].number, 5);
+}
+
+#[test]
 fn a_layout_has_no_more_rows_than_there_are_components() {
     let row = [2, 256, 576];
     assert!(saved::read(&core(&[thread(1, &[0; 832]), layout_note(&[row; 63])])).is_ok());

@@ -136,8 +136,10 @@ fn segments_of_notes<F: Read + Seek>(source: &mut Source<F>) -> Result<Vec<Range
 /// How many program headers there are where a 16-bit field cannot tell it: the first section header does (gABI, `e_phnum`).
 fn true_count<F: Read + Seek>(source: &mut Source<F>, header: &FileHeader64<LittleEndian>) -> Result<u32, SavedError> {
     let at = header.e_shoff(LittleEndian);
-    let count: Option<[u8; 4]> = source.array(at.saturating_add(44))?;
-    count.map(u32::from_le_bytes).ok_or_else(|| SavedError::malformed(at, "the section header is cut off"))
+    let count: Option<[u8; 4]> = source.array(at.saturating_add(44))?.filter(|_| at != 0);
+    count.map(u32::from_le_bytes).ok_or_else(|| {
+        SavedError::malformed(at, "the section header that tells the number of program headers is missing")
+    })
 }
 
 struct Note {
