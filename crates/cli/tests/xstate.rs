@@ -331,6 +331,7 @@ fn a_vcpu_that_xen_would_not_restore_is_refused() {
     for (xcr0, accumulated, image, reason) in [
         (7, 0x207, image(2440, 7, &[]), "what xcr0 ever had, taken as one value: xcr0 0x207 has unsupported pkru"),
         (0x207, 0x207, image(2440, 7, &[]), "xcr0 0x207 has unsupported pkru; what xcr0 ever had"),
+        (7, u64::MAX, sound.clone(), "what xcr0 ever had, taken as one value: xcr0 0xffffffffffffffff has unsupported"),
         (5, 7, sound.clone(), "xcr0 0x5 has avx without sse"),
         (7, 3, image(576, 3, &[]), "xcr0 has avx, which it never had by the record"),
         (7, 6, sound.clone(), "what xcr0 ever had, taken as one value: xcr0 0x6 lacks x87"),

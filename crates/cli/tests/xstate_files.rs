@@ -105,10 +105,15 @@ fn xrstors_is_no_instruction_of_a_host_without_it() {
     let mut bytes = compacted(0);
     bytes[512..528].copy_from_slice(&[4u64, 1 << 63 | 7].map(u64::to_le_bytes).concat());
     let image = file(&directory, "image", &bytes);
-    let readings =
-        run(&["xstate", "show", "--json", &image, "--from-host", "pool/old"]).json()["images"][0]["readings"].clone();
-    assert_eq!(names(&readings, "reader"), ["strict", "xrstor", "xrstors", "kvm"]);
-    assert_eq!(names(&readings[2]["faults"], "name"), ["NoXsaves"]);
+    let readings = |host: &str| {
+        let document = run(&["xstate", "show", "--json", &image, "--from-host", host]).json();
+        document["images"][0]["readings"].clone()
+    };
+    let old = readings("pool/old");
+    assert_eq!(names(&old, "reader"), ["strict", "xrstor", "xrstors", "kvm"]);
+    assert_eq!(names(&old[2]["faults"], "name"), ["NoXsaves"]);
+    let without_xsave = readings("../../../../fixtures/amd/milan-kvm.capture");
+    assert_eq!(names(&without_xsave[1]["faults"], "name"), ["NoXsave"]);
 }
 
 #[test]

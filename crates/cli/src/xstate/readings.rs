@@ -61,18 +61,22 @@ pub(super) fn readings(bytes: &[u8], header: &Header, reader: &Reader<'_>, cpu: 
         hardware_fault(header, mxcsr, &restore).iter().map(Fault::of).collect()
     };
     let strict = reader.faults(bytes).map(|fault: ImageFault| Fault::of(&fault)).collect();
-    let mut readings = vec![
-        Reading::of("strict", strict, Vec::new()),
-        Reading::of("xrstor", hardware(Restore::xrstor(xcr0)), Vec::new()),
-    ];
+    let missing = |name: &str| {
+        vec![Fault { name: name.to_owned(), reason: "the cpu does not have the instruction: #UD".to_owned() }]
+    };
+    let method = SaveMethod::of(geometry);
+    let xrstor = match method {
+        SaveMethod::Fxsave => missing("NoXsave"),
+        SaveMethod::Xsave | SaveMethod::Xsaves => hardware(Restore::xrstor(xcr0)),
+    };
+    let mut readings = vec![Reading::of("strict", strict, Vec::new()), Reading::of("xrstor", xrstor, Vec::new())];
     // It loads no other format, which is no fault of the image.
     if header.format() == Format::Compacted {
-        let faults = if SaveMethod::of(geometry) == SaveMethod::Xsaves {
-            hardware(Restore::xrstors(xcr0, xss))
-        } else {
-            vec![Fault { name: "NoXsaves".to_owned(), reason: "the cpu does not have the instruction: #UD".to_owned() }]
+        let xrstors = match method {
+            SaveMethod::Fxsave | SaveMethod::Xsave => missing("NoXsaves"),
+            SaveMethod::Xsaves => hardware(Restore::xrstors(xcr0, xss)),
         };
-        readings.push(Reading::of("xrstors", faults, Vec::new()));
+        readings.push(Reading::of("xrstors", xrstors, Vec::new()));
     }
     let (faults, quirks) = match kvm_set_xsave(header, mxcsr, &KvmVcpu::with_everything(geometry, cpu.mxcsr_mask)) {
         Ok(loaded) => (Vec::new(), loaded.quirks().map(|quirk| Fault::of(&quirk)).collect()),

@@ -101,11 +101,14 @@ impl Saved<'_> {
             let open = ComponentSet::EMPTY;
             return Some(Origin { geometry: geometry.clone(), evidence: Evidence::LayoutNote, open, doubt: None });
         }
-        let room = state
-            .accumulated_xcr0
-            .or_else(|| state.host_mask())
-            .unwrap_or_else(|| header.present() & ComponentSet::USER);
-        let origin = standard(state.image, (room | ComponentSet::LEGACY).with_partners(), header.present())?;
+        // The first that some CPU can have: what a record tells may be no value of XCR0.
+        let rooms = [state.accumulated_xcr0, state.host_mask(), Some(header.present() & ComponentSet::USER)]
+            .into_iter()
+            .flatten();
+        let can_be =
+            |room: &ComponentSet| [Offsets::Intel, Offsets::Amd].iter().any(|&cpu| known(*room, cpu).is_some());
+        let room = rooms.map(|room| (room | ComponentSet::LEGACY).with_partners()).find(can_be)?;
+        let origin = standard(state.image, room, header.present())?;
         let doubt = match (origin.evidence, vendor_by_mask(state.image)) {
             (Evidence::Length(Offsets::Intel) | Evidence::Components(Offsets::Intel), Some(Offsets::Amd)) => {
                 Some(Doubt::MaskOfAmd)
