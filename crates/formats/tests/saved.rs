@@ -7,13 +7,13 @@ mod images;
 mod machines;
 mod saved_files;
 
-use std::io::Write;
+use std::io::{Cursor, Write};
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::Command;
 
 use proptest::prelude::*;
-use selfsame_formats::saved::{self, Evidence, Saved, SavedError, SavedFormat, SavedState};
+use selfsame_formats::saved::{self, Evidence, Saved, SavedError, SavedFile, SavedFormat, SavedState};
 use selfsame_xstate::{Component, ComponentSet, Configurations, Format, Geometry, Layout, MxcsrMask, Offsets, Reader};
 
 use images::{Style, Words, random_image};
@@ -339,11 +339,17 @@ proptest! {
         if is_cut {
             bytes.truncate(len.index(bytes.len()));
         }
-        let Ok(saved) = saved::read(&bytes) else { return Ok(()) };
+        let read = saved::read(&bytes);
+        let file = SavedFile::read(Cursor::new(&bytes));
+        prop_assert_eq!(file.as_ref().map(SavedFile::saved).map_err(|error| *error), read.clone());
+        let Ok(saved) = read else { return Ok(()) };
         prop_assert!(!saved.states.is_empty());
         for state in &saved.states {
             prop_assert!(state.image.len() <= bytes.len());
+            let is_canonical = state.is_canonical();
             let Some(origin) = saved.origin(state) else { continue };
+            prop_assert!(!is_canonical || saved.format != SavedFormat::Xsave || state.host_mask().is_none());
+            state.record_faults(&origin.geometry, origin.geometry.user());
             let reader = Reader::new(&origin.geometry, origin.geometry.components());
             let faults = reader.faults(state.image).count();
             prop_assert_eq!(faults == 0, reader.read(state.image).is_ok());

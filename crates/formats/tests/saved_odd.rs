@@ -121,10 +121,10 @@ fn the_first_section_header_tells_how_many_program_headers_there_are_if_they_are
     bytes[56..58].copy_from_slice(&[0xFF; 2]);
     let error = saved::read(&bytes).unwrap_err();
     assert!(error.to_string().ends_with("tells the number of program headers is missing"), "{error}");
-    let section = bytes.len() as u64;
-    bytes[40..48].copy_from_slice(&section.to_le_bytes());
+    let section = bytes.len();
+    bytes[40..48].copy_from_slice(&(section as u64).to_le_bytes());
     bytes.extend([0; 64]);
-    bytes[section as usize + 44] = 1;
+    bytes[section + 44] = 1;
     assert_eq!(saved::read(&bytes).unwrap().states[0].number, 5);
 }
 
