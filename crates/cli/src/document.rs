@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use selfsame_cpuid::{Policy, PolicyFile};
 use selfsame_formats::{Machines, ReadError};
@@ -115,12 +116,18 @@ pub(crate) fn read_policy(path: &Path) -> Result<StoredPolicy, Problem> {
     }
 }
 
+/// Whether standard input was read: it would be empty the next time.
+static IS_STDIN_READ: AtomicBool = AtomicBool::new(false);
+
 /// The bytes of a file, all at once; `-` is standard input.
 pub(crate) fn bytes_of(path: &Path) -> Result<Vec<u8>, Problem> {
     let mut bytes = Vec::new();
     let limit = LIMIT_MIB << 20;
     let read = || -> io::Result<usize> {
         if path.as_os_str() == "-" {
+            if IS_STDIN_READ.swap(true, Ordering::Relaxed) {
+                return Err(io::Error::other("asked for a second time, and it comes once"));
+            }
             io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
         } else {
             let file = File::open(path)?;

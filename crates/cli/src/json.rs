@@ -14,7 +14,6 @@ use crate::finding::Finding;
 use crate::names::is_hex;
 use crate::problem::Problem;
 use crate::terminal::print;
-use crate::why::offsets;
 
 /// The version of all documents.
 pub(crate) const SCHEMA: u32 = 1;
@@ -78,7 +77,7 @@ pub(crate) struct ComponentMember {
 impl XstateMember {
     /// Lays the components out that some leaves enumerate: rows that a dump lost are those that all CPUs of the vendor have.
     pub(crate) fn of(leaves: &Leaves) -> Self {
-        let geometry = leaves.geometry().usable(offsets(leaves));
+        let geometry = leaves.geometry().usable(leaves.vendor().offsets());
         let user = geometry.user();
         Self {
             standard_size: geometry.standard_size(user).unwrap_or_default(),

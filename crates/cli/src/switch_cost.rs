@@ -17,7 +17,6 @@ use crate::problem::Problem;
 use crate::reference_cpu;
 use crate::sources::Sources;
 use crate::terminal::{Page, print};
-use crate::why::offsets;
 
 #[derive(Debug, Serialize)]
 struct CostDocument {
@@ -101,7 +100,7 @@ pub(crate) fn run(arguments: &SwitchCostArguments) -> Result<Verdict, Problem> {
 
 /// The platform whose CPUs answer `raw`, with the levelling hardware that is expected of the model.
 fn platform(raw: &Leaves) -> Result<Platform, Problem> {
-    let geometry = raw.geometry().usable(offsets(raw));
+    let geometry = raw.geometry().usable(raw.vendor().offsets());
     let configurations = Configurations::new(&geometry).map_err(|_| Problem::NoPlatform)?;
     let virtualisation = if raw.vendor().is_amd_like() { Virtualisation::Svm } else { Virtualisation::Vmx };
     let visibility = Visibility::of(raw, LevellingCapabilities::expected(raw), |_| u64::MAX);

@@ -8,7 +8,7 @@ use selfsame_cpuid::{
     Feature, Featureset, Gives, Host, Kind, Offer, Offer::*, PackedFeatures, Place, Relation, Rule, Trims, What,
     WordSource, feature_at,
 };
-use selfsame_xstate::{Class, ComponentSet, Offsets};
+use selfsame_xstate::{Class, ComponentSet};
 
 use crate::host::{Machine, Origin, Said};
 use crate::named::Named;
@@ -215,7 +215,7 @@ impl<'m> Seen<'m> {
     /// The user states of a feature for which the host has no room.
     fn missing_states(&self, feature: &Feature) -> ComponentSet {
         let raw = self.machine.raw();
-        let offsets = offsets(&raw);
+        let offsets = raw.vendor().offsets();
         let room = raw.geometry().usable(offsets).components().union(ComponentSet::LEGACY);
         let is_user = |class: Option<Class>| class.is_some_and(|class| !class.is_supervisor());
         feature.components.minus(room).iter().filter(|component| is_user(component.class())).collect()
@@ -276,11 +276,6 @@ impl Gives for Sets<'_> {
             Self::Whole { has, .. } => *all |= **has,
         }
     }
-}
-
-/// Where CPUs of a vendor keep their components.
-pub(crate) fn offsets(leaves: &selfsame_cpuid::Leaves) -> Offsets {
-    leaves.vendor().offsets()
 }
 
 /// Who gives guests of a kind what they get.

@@ -341,3 +341,11 @@ fn a_file_that_lost_its_end_is_told_with_the_level() {
     let said = flat(&run(&["level", file.to_str().unwrap()]).stdout);
     assert!(said.contains("ends at leaf 00000001 instead of 00000007: the file may be cut off"), "{said}");
 }
+
+#[test]
+#[expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
+fn standard_input_comes_once() {
+    let ended = run_with(&["diff", "-", "-"], &fs::read(fixtures().join("pool/old")).unwrap());
+    assert_eq!(ended.status, 2, "{}", ended.stdout);
+    assert!(ended.stderr.contains("asked for a second time"), "{}", ended.stderr);
+}

@@ -12,7 +12,6 @@ use crate::json::{FindingMember, SCHEMA, hex, print_document};
 use crate::problem::Problem;
 use crate::show::finding_line;
 use crate::terminal::{Page, count, print};
-use crate::why::offsets;
 
 #[derive(Debug, Serialize)]
 struct HostDocument {
@@ -89,7 +88,7 @@ pub(super) fn show(machine: &Machine, output: Output) -> Result<Verdict, Problem
         configurations.err().map(|error| format!("no hypervisor could keep extended state by it: {error}"));
     let reasons = reported.defects().map(|defect| defect.to_string()).chain(contradiction);
     let mut findings: Vec<Finding> = reasons.map(|reason| Finding::malformed("0000000d", reason).loud()).collect();
-    let unused = reported.usable(offsets(&machine.raw())).components() - geometry.components();
+    let unused = reported.usable(machine.raw().vendor().offsets()).components() - geometry.components();
     if !unused.is_empty() {
         let reason = match SaveMethod::of(&geometry) {
             SaveMethod::Fxsave => "enumerated by leaf 0000000d, but guests get no xsave: they have fxsave only",

@@ -9,7 +9,6 @@ use selfsame_xstate::{Component, ComponentSet, Geometry};
 
 use crate::host::{Machine, Origin};
 use crate::problem::Problem;
-use crate::why::offsets;
 
 /// What of a machine's components is kept there.
 pub(super) fn geometry(machine: &Machine) -> Result<Geometry, Problem> {
@@ -28,7 +27,7 @@ pub(super) fn of_policy(leaves: &Leaves, kind: Kind) -> Geometry {
 }
 
 fn of_host(leaves: &Leaves, host: &Host) -> Geometry {
-    let geometry = leaves.geometry().usable(offsets(leaves));
+    let geometry = leaves.geometry().usable(leaves.vendor().offsets());
     let max = &host.max().leaves;
     // Without XSAVE there is neither XCR0 nor IA32_XSS.
     if max.xcr0().is_empty() {
