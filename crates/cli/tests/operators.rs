@@ -343,7 +343,6 @@ fn a_file_that_lost_its_end_is_told_with_the_level() {
 }
 
 #[test]
-#[expect(clippy::unwrap_used, reason = "a panic in a test is the failure itself")]
 fn standard_input_comes_once() {
     let ended = run_with(&["diff", "-", "-"], &fs::read(fixtures().join("pool/old")).unwrap());
     assert_eq!(ended.status, 2, "{}", ended.stdout);
