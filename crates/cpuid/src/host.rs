@@ -14,7 +14,7 @@ use crate::policy::Policy;
 use crate::quirk;
 use crate::rebuild::{self, Floor, rebuild};
 use crate::regs::Regs;
-use crate::table::{self, Plan, VALUES, leaf_01, leaf_80000001, plan_of};
+use crate::table::{self, VALUES, leaf_01, leaf_80000001, plan_of};
 use crate::trim::Trims;
 use crate::vendor::Vendor;
 
@@ -146,14 +146,14 @@ impl Hardware {
     fn max(&self, kind: Kind, trims: &Trims) -> Policy {
         let plan = plan_of(kind);
         let given = masked(&self.set, |w| plan.hardware[w] | plan.request[w])
-            | self.without_hardware(kind, |p| [&p.made, &p.anywhere]);
+            | self.without_hardware(|w| plan.made[w] | plan.anywhere[w]);
         self.policy(kind, trims, given, quirk::adjust_max, |_| false)
     }
 
     fn default_policy(&self, kind: Kind, trims: &Trims) -> Policy {
         let plan = plan_of(kind);
         let mut given = masked(&self.set, |w| plan.hardware[w] | plan.anywhere[w])
-            | self.without_hardware(kind, |p| [&p.made])
+            | self.without_hardware(|w| plan.made[w])
             | (trims.requested(kind) & masked(&self.set, |w| plan.request[w]));
         // Hypervisors raise no highest leaf for what they make.
         if !self.has_leaf_7 {
@@ -163,9 +163,8 @@ impl Hardware {
     }
 
     /// What may be set on this host without hardware: some bits mean something on one vendor's CPUs only.
-    fn without_hardware<const N: usize>(&self, kind: Kind, parts: fn(&Plan) -> [&[u32; WORDS]; N]) -> Featureset {
-        let mut set =
-            parts(plan_of(kind)).into_iter().fold(Featureset::EMPTY, |set, &part| set | Featureset::from_words(part));
+    fn without_hardware(&self, mask: impl Fn(usize) -> u32) -> Featureset {
+        let mut set = Featureset::from_words(core::array::from_fn(mask));
         quirk::keep_vendors_own(self.leaves.vendor(), &mut set);
         set
     }

@@ -68,11 +68,6 @@ impl Frozen {
         &self.leaves
     }
 
-    /// The leaves, which may change again.
-    pub fn thaw(self) -> Leaves {
-        self.leaves
-    }
-
     /// The leaves that are not zero, ascending, [`LEAF_ENTRY_BYTES`] each.
     pub fn leaf_entries(&self) -> &[u8] {
         self.leaf_entries.get(..self.leaf_count).unwrap_or_default().as_flattened()

@@ -3,7 +3,7 @@
 //! Mainline KVM and Xen give no guest `arch-lbr`, so no bit of this leaf is offered.
 
 use super::leaf_07_0_edx::ARCH_LBR;
-use crate::feature::{Feature, row};
+use crate::feature::{Feature, Relation::*, row};
 use crate::place::{Register, Word};
 
 const EAX: Word = Word::leaf(0x1c, Register::Eax);
@@ -12,8 +12,8 @@ const ECX: Word = Word::leaf(0x1c, Register::Ecx);
 
 /// The rows.
 pub(crate) static ROWS: [Feature; 8] = [
-    row(EAX.bit(30), "lbr-deep-c-reset").needs(&[ARCH_LBR]).because(
-        "records may vanish below C1; guests do not enter such states themselves",
+    row(EAX.bit(30), "lbr-deep-c-reset").relation(Any).needs(&[ARCH_LBR]).because(
+        "records may vanish below C1, a warning; no hypervisor gives architectural LBRs",
         "SDM vol. 2A, CPUID.1CH:EAX",
     ),
     row(EAX.bit(31), "lbr-ip-is-lip")

@@ -63,7 +63,7 @@ mod values_msr;
 
 pub(crate) use kept::relation_of as kept_relation;
 pub use kept::{KEPT_LEAVES, KeptLeaf};
-pub(crate) use masks::{ANY, CONTROL_LOWS, CONTROLS, DEFAULT_ONE, KNOWN, NAMED, Plan, REFUSED, covered_by, plan_of};
+pub(crate) use masks::{ANY, CONTROL_LOWS, CONTROLS, DEFAULT_ONE, KNOWN, NAMED, REFUSED, covered_by, plan_of};
 pub(crate) use numbers::{NUMBER_SLOTS, NUMBERS, Number, NumberSlot};
 
 use crate::feature::Feature;
