@@ -1,8 +1,9 @@
 //! The spine: one pool, followed from the dumps of its hosts to everything that is decided from them.
 //!
 //! Dumps → level → policy file → layout of the save area for that file → the answers of a CPUID exit, to every vCPU of a
-//! topology too → the area on each host and the state in it → the same state on every other host → two vCPUs with it on a
-//! machine of every host → the verdict on every host, by the library and, word for word, by the command.
+//! topology too, and what KVM is given for each → the area on each host and the state in it → the same state on every other
+//! host → two vCPUs with it on a machine of every host → the verdict on every host, by the library and, word for word, by the
+//! command.
 //!
 //! One link is outside of this file, because it boots an emulator: `cargo xtask boot` gives the reference hypervisor a policy file
 //! that was made here, and its guest reads exactly what the file says.
@@ -158,9 +159,24 @@ fn follow_to_the_vcpus(policy: &Policy, file: &Path, hosts: &[(String, Host)]) {
         assert_eq!(shaped.cpuid(1, 0, &vcpu).ebx >> 24, id);
         let levels = [0, 1].map(|subleaf| shaped.cpuid(0xb, subleaf, &vcpu));
         assert_eq!(levels.map(|level| (level.eax, level.ebx, level.edx)), [(1, 2, id), (3, 6, id)]);
+        #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+        follow_to_kvm(&shaped, vcpu);
     }
     for (name, host) in hosts {
         assert!(Check::new(&shaped, host).is_accepted(), "{name}");
+    }
+}
+
+/// Policy → what KVM is given for a vCPU → the same answers.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn follow_to_kvm(policy: &Policy, vcpu: VcpuView) {
+    let entries = selfsame_kvm::entries(policy, vcpu.apic_id);
+    let vcpu = VcpuView { is_in_64_bit_mode: true, ..vcpu };
+    for (leaf, subleaf, _) in policy.leaves.rows() {
+        let index = subleaf.unwrap_or(0);
+        let found = entries.iter().find(|entry| (entry.function, entry.index) == (leaf, index));
+        let given = found.map(|entry| [entry.eax, entry.ebx, entry.ecx, entry.edx]).unwrap_or_default();
+        assert_eq!(given, policy.cpuid(leaf, index, &vcpu).to_array(), "{leaf:#x} {index}");
     }
 }
 
