@@ -70,7 +70,7 @@ pub enum Relation {
     Any,
     /// Levels to the least; refused where the guest's is greater than the host's.
     Min,
-    /// Levels to the greatest; refused where the guest's is less than the host's.
+    /// Levels to the greatest; refused where the guest's is less than the host's, unless it is zero, which says nothing.
     Max,
     /// Hosts must agree, else there is no level; refused where it differs. Zero says nothing, and agrees with all.
     Equal,

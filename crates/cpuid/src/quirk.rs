@@ -76,13 +76,12 @@ pub(crate) fn add_unsaid(leaves: &Leaves, set: &mut Featureset) {
 }
 
 /// What KVM emulates for AMD guests in MSR 0x10A: immunities that all of AMD's CPUs have (kvm_get_arch_capabilities).
-const IMMUNE_AMD: [Place; 8] = [
+const IMMUNE_AMD: [Place; 7] = [
     leaf_07_0_edx::ARCH_CAPABILITIES,
     msr_10a::RDCTL_NO,
     msr_10a::SKIP_L1DFL_VMENTRY,
     msr_10a::MDS_NO,
     msr_10a::PSCHANGE_MC_NO,
-    msr_10a::GDS_NO,
     msr_10a::RFDS_NO,
     msr_10a::ITS_NO,
 ];
@@ -109,18 +108,48 @@ fn adjust_kvm_on_intel(leaves: &Leaves, host: &Featureset, set: &mut Featureset)
             set.insert(amd);
         }
     }
-    // Linux: X86_BUG_EIBRS_PBRSB.
-    let keeps_returns = host.contains(msr_10a::IBRS_ALL) && !host.contains(msr_10a::PBRSB_NO);
-    if host.contains(leaf_07_0_edx::SPEC_CTRL) && !keeps_returns {
+    let (vendor, signature) = (leaves.vendor(), leaves.signature());
+    // Linux: X86_BUG_EIBRS_PBRSB, returns predicted from before the barrier.
+    let is_open_to_pbrsb = host.contains(msr_10a::IBRS_ALL)
+        && !host.contains(msr_10a::PBRSB_NO)
+        && !is_model(signature, &[GOLDMONT_PLUS, TREMONT, TREMONT_D, TREMONT_L]);
+    if host.contains(leaf_07_0_edx::SPEC_CTRL) && !is_open_to_pbrsb {
         set.insert(leaf_80000008::AMD_IBPB_RET);
     }
     // Who sees no RTM knows that there is no TAA (kvm_get_arch_capabilities).
     if !host.contains(leaf_07_0_ebx::RTM) {
         set.remove(msr_10a::TAA_NO);
     }
-    if leaves.vendor() == Vendor::Intel && !is_affected_by_its(leaves.signature()) {
-        set.insert(msr_10a::ITS_NO);
+    if vendor != Vendor::Intel {
+        return;
     }
+    // Immunities that CPUs had before there was a bit for them.
+    for (no, is_affected) in [
+        (msr_10a::GDS_NO, is_model(signature, &GATHER_SAMPLED)),
+        (msr_10a::RFDS_NO, host.contains(msr_10a::RFDS_CLEAR) || is_model(signature, &REGISTER_SAMPLED)),
+        (msr_10a::ITS_NO, is_affected_by_its(signature)),
+    ] {
+        if !is_affected {
+            set.insert(no);
+        }
+    }
+}
+
+const GOLDMONT_PLUS: u8 = 0x7a;
+const TREMONT: u8 = 0x96;
+const TREMONT_D: u8 = 0x86;
+const TREMONT_L: u8 = 0x9c;
+
+/// The models of family 6 that Linux knows to be open to gather data sampling: Skylake to Rocket Lake (cpu_vuln_blacklist).
+const GATHER_SAMPLED: [u8; 13] = [0x4e, 0x55, 0x5e, 0x6a, 0x6c, 0x7e, 0x8c, 0x8d, 0x8e, 0x9e, 0xa5, 0xa6, 0xa7];
+
+/// The models of family 6 that Linux knows to be open to register file data sampling: Atoms from Goldmont on, and hybrids with
+/// them (cpu_vuln_blacklist).
+const REGISTER_SAMPLED: [u8; 12] =
+    [0x5c, 0x5f, GOLDMONT_PLUS, TREMONT_D, TREMONT, 0x97, 0x9a, TREMONT_L, 0xb7, 0xba, 0xbe, 0xbf];
+
+fn is_model(signature: Signature, models: &[u8]) -> bool {
+    signature.family == 6 && models.contains(&signature.model)
 }
 
 /// The CPUs that Linux knows to be open to indirect target selection (cpu_vuln_blacklist of 6.15).
@@ -176,18 +205,19 @@ fn has_ls_cfg_ssbd(leaves: &Leaves) -> bool {
     leaves.vendor().is_amd_like() && (0x15..=0x18).contains(&leaves.signature().family)
 }
 
-/// Takes SYSENTER from PV guests on AMD's CPUs, where it raises #UD in long mode, which all of Xen's PV guests run in (APM
-/// vol. 3, SYSENTER).
-fn withhold_sysenter(leaves: &Leaves, kind: Kind, set: &mut Featureset) {
-    if kind == Kind::Pv && leaves.vendor().is_amd_like() {
+/// What Xen adjusts in both policies of a host whose hardware has `host`.
+fn adjust_xen(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
+    speculation_controls(host, set);
+    if kind != Kind::Pv {
+        return;
+    }
+    // SYSENTER raises #UD in long mode, which all of Xen's PV guests run in (APM vol. 3, SYSENTER).
+    if leaves.vendor().is_amd_like() {
         set.remove(leaf_01::SEP);
     }
-}
-
-/// Takes from PV guests what SRSO_US_NO promises: their kernels run in ring 3 like their processes, and there only
-/// BP_SPEC_REDUCE keeps it (calculate_pv_max_policy).
-fn withhold_srso_no(host: &Featureset, kind: Kind, set: &mut Featureset) {
-    if kind == Kind::Pv && !host.contains(leaf_80000021::SRSO_BP_SPEC_REDUCE) {
+    // Kernels of PV guests run in ring 3 like their processes, and there only BP_SPEC_REDUCE keeps the promise
+    // (calculate_pv_max_policy).
+    if !host.contains(leaf_80000021::SRSO_BP_SPEC_REDUCE) {
         set.remove(leaf_80000021::SRSO_USER_KERNEL_NO);
     }
 }
@@ -202,9 +232,14 @@ fn is_virt_ssbd_made(leaves: &Leaves, host: &Featureset, kind: Kind) -> bool {
 pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &mut Featureset) {
     if !kind.is_xen() {
         adjust_kvm(leaves, host, set);
+        // Microcode against gather sampling counts as immunity, and no dump tells of it.
+        set.insert(msr_10a::GDS_NO);
         if leaves.vendor().is_amd_like() {
             for place in IMMUNE_AMD {
                 set.insert(place);
+            }
+            if host.contains(leaf_80000008::AMD_NO_SSB) {
+                set.insert(msr_10a::SSB_NO);
             }
             // Guests of KVM before 6.13 saw it for these two alone.
             if host.contains(leaf_80000008::IBPB) && host.contains(leaf_80000008::IBRS) {
@@ -213,9 +248,7 @@ pub(crate) fn adjust_max(leaves: &Leaves, host: &Featureset, kind: Kind, set: &m
         }
         return;
     }
-    speculation_controls(host, set);
-    withhold_sysenter(leaves, kind, set);
-    withhold_srso_no(host, kind, set);
+    adjust_xen(leaves, host, kind, set);
     if kind == Kind::Pv {
         // Xen before 4.19 let PV guests see it. Those who live in spite of that may come.
         set.insert(leaf_01::X2APIC);
@@ -239,9 +272,7 @@ pub(crate) fn adjust_default(leaves: &Leaves, host: &Featureset, kind: Kind, set
         adjust_kvm(leaves, host, set);
         return;
     }
-    speculation_controls(host, set);
-    withhold_sysenter(leaves, kind, set);
-    withhold_srso_no(host, kind, set);
+    adjust_xen(leaves, host, kind, set);
     if is_virt_ssbd_made(leaves, host, kind) {
         set.insert(leaf_80000008::VIRT_SSBD);
     } else {
@@ -251,7 +282,7 @@ pub(crate) fn adjust_default(leaves: &Leaves, host: &Featureset, kind: Kind, set
         return;
     }
     let Signature { family, model, .. } = leaves.signature();
-    // SRBDS microcode made RDRAND slow on Ivy Bridge clients, and guests do well without it (XSA-320).
+    // Ivy Bridge clients leak what RDRAND gives, and get no microcode against it (XSA-320).
     if (family, model) == (6, 0x3a) {
         set.remove(leaf_01::RDRAND);
     }

@@ -51,6 +51,15 @@ fn kvm_says_immunities_that_no_cpu_says() {
     for (model, signature) in [("Cascade Lake", 0x50657), ("Ice Lake", 0x606a6), ("Rocket Lake", 0xa0671)] {
         assert_eq!(of("its-no", &cpu(INTEL, signature, &[]), Kind::Kvm), NEVER, "{model}");
     }
+    for (model, signature, gds, rfds) in [
+        ("Haswell", 0x306f2, ALWAYS, ALWAYS),
+        ("Ice Lake", 0x606a6, MAX_ONLY, ALWAYS),
+        ("Alder Lake", 0x90672, ALWAYS, NEVER),
+        ("Sapphire Rapids", 0x806f8, ALWAYS, ALWAYS),
+    ] {
+        let leaves = cpu(INTEL, signature, &[]);
+        assert_eq!([of("gds-no", &leaves, Kind::Kvm), of("rfds-no", &leaves, Kind::Kvm)], [gds, rfds], "{model}");
+    }
     let caps = ["arch-capabilities", "taa-no"];
     assert_eq!(of("taa-no", &cpu(INTEL, 0x906a3, &caps), Kind::Kvm), NEVER, "no RTM says as much");
     assert_eq!(of("taa-no", &cpu(INTEL, 0x806f8, &[&caps[..], &["rtm"]].concat()), Kind::Kvm), ALWAYS);
@@ -65,6 +74,7 @@ fn kvm_tells_each_vendors_guests_of_controls_in_the_others_words() {
     }
     let keeps_returns = ["spec-ctrl", "arch-capabilities", "ibrs-all"];
     assert_eq!(of("amd-ibpb-ret", &cpu(INTEL, 0x806f8, &keeps_returns), Kind::Kvm), NEVER);
+    assert_eq!(of("amd-ibpb-ret", &cpu(INTEL, 0x90661, &keeps_returns), Kind::Kvm), ALWAYS, "Tremont");
     let pbrsb_no = [&keeps_returns[..], &["pbrsb-no"]].concat();
     assert_eq!(of("amd-ibpb-ret", &cpu(INTEL, 0x806f8, &pbrsb_no), Kind::Kvm), ALWAYS);
 
@@ -147,4 +157,13 @@ fn nothing_is_made_in_leaf_7_of_a_cpu_that_ends_before_it() {
         assert_eq!(of("arch-capabilities", &tulsa, kind), MAX_ONLY, "{kind}");
         assert_eq!(host(&tulsa, kind).default().leaves.get(7, 0), selfsame_cpuid::Regs::ZERO, "{kind}");
     }
+}
+
+#[test]
+fn kvm_makes_what_nested_svm_can_do_without_hardware() {
+    for name in ["vmcb-clean", "flushbyasid", "svme-addr-chk"] {
+        assert_eq!(of(name, &cpu(AMD, 0x0080_0f12, &["svm"]), Kind::Kvm), ALWAYS, "{name}");
+        assert_eq!(of(name, &cpu(AMD, 0x0080_0f12, &[]), Kind::Kvm), NEVER, "{name}, without svm");
+    }
+    assert_eq!(of("ssb-no", &cpu(AMD, 0x00a0_0f11, &["amd-no-ssb"]), Kind::Kvm), MAX_ONLY);
 }

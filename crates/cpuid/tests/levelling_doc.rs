@@ -62,7 +62,7 @@ const fn relation_meaning(relation: Relation) -> (&'static str, &'static str) {
              `--strict` only",
         ),
         Relation::Min => ("the least", "a guest whose number is greater than the host's"),
-        Relation::Max => ("the greatest", "a guest whose number is less than the host's"),
+        Relation::Max => ("the greatest", "a guest whose number is less than the host's; zero says nothing"),
         Relation::Equal => (
             "hosts must agree, or there is no level; zero says nothing, and agrees with all",
             "a guest that differs from the host",
@@ -112,23 +112,24 @@ What no row can say alone, because it depends on the model of the CPU or on two 
   transactions always abort, and `rtm` elsewhere.
 * **CLWB**, Xen kinds: max has it, the default of Skylake-X, Cascade Lake and Cooper Lake (06-55) does not, because
   microcode against gather sampling makes it slow there (XSA-435).
-* **RDRAND**, Xen kinds: the default of Ivy Bridge clients (06-3A) does not have it, for microcode against SRBDS made it
-  slow (XSA-320).
+* **RDRAND**, Xen kinds: the default of Ivy Bridge clients (06-3A) does not have it, for they leak what it gives and get no
+  microcode against that (XSA-320).
 * **STIBP**, Xen kinds: who sees `spec-ctrl` sees `stibp`, and who sees `ibrs` sees `amd-stibp`, in every policy: Xen
   runs them together. A host with `spec-ctrl` also gives `ibpb`, AMD's bit, to guests on Intel.
 * **The other vendor's words**, kind `kvm`: KVM says each vendor's controls in the other's words as well. On AMD,
-  `spec-ctrl` where the host has `ibpb`, `amd-ibpb-ret` and `ibrs` (KVM before 6.13 did without the second: max does, too),
-  `stibp` where it has `amd-stibp`, `ssbd` where it has `amd-ssbd`. On Intel, `ibpb` and `ibrs` where it has `spec-ctrl`, `amd-stibp` for `stibp`, `amd-ssbd` for `ssbd`,
-  `amd-no-ssb` for `ssb-no`, and `amd-ibpb-ret` where it has `spec-ctrl` and no returns survive the barrier: without
-  `ibrs-all`, or with `pbrsb-no`.
+  `spec-ctrl` where the host has `ibpb`, `amd-ibpb-ret` and `ibrs` (KVM before 6.13 did without the second, and so does
+  max), `stibp` where it has `amd-stibp`, `ssbd` where it has `amd-ssbd`. On Intel, `ibpb` and `ibrs` where it has
+  `spec-ctrl`, `amd-stibp` for `stibp`, `amd-ssbd` for `ssbd`, `amd-no-ssb` for `ssb-no`, and `amd-ibpb-ret` where it has
+  `spec-ctrl`, unless the CPU has `ibrs-all` without `pbrsb-no` (returns predicted from before the barrier).
 * **VIRT_SSBD** is made on AMD's families 0x15 to 0x18, which have LS_CFG, and with `amd-ssbd`; to new HVM guests of Xen
   only where there is no `amd-ssbd`, which is better.
 * **What AMD's CPUs do not say**: `null-sel-clr-base` is true from Zen 2 on (family 0x17, models from 0x30), and
   `lfence-always-serializing` wherever Linux and Xen can set the MSR bit (families from 0x10, without 0x11). Guests are told
   so; `kvm` guests where KVM shows leaf 0x80000021, from family 0x15 on, with `no-smm-ctl-msr`.
 * **Withheld by SVM**, kind `kvm`: `bus-lock-detect` and `msr-imm`.
-* **TAA_NO and ITS_NO**, kind `kvm` on Intel: the first goes where there is no `rtm`, which says as much; the second is
-  made on all CPUs but those that Linux knows to be affected.
+* **Immunities**, kind `kvm` on Intel: `gds-no`, `rfds-no` and `its-no` are made on all CPUs but those that Linux knows to be
+  affected, for most are older than the bits; max has `gds-no` everywhere, since microcode brings it. `taa-no` goes where
+  there is no `rtm`, which says as much.
 * **SRSO_US_NO** goes to PV guests with `srso-bp-spec-reduce` only: their kernels run in ring 3, too.
 * **x2APIC** is in the max of PV guests and never in their default: Xen before 4.19 let them see it.
 * **A vendor that nobody says**: CPUs that are known by the names of their features, such as a `<cpu>` without `<vendor>`,

@@ -57,14 +57,13 @@ pub(crate) static ROWS: [Feature; 28] = [
     row(EDX.bit(5), "vmcb-clean")
         .aliases(&["vmcb_clean"])
         .linux("vmcb_clean")
-        .offer(Hardware, Request, Never, Never)
+        .offer(Made, Request, Never, Never)
         .needs(&[SVM])
         .because("clean bits may be ignored, so hypervisors make it", "APM vol. 3, app. E, Fn8000_000A:EDX"),
-    row(EDX.bit(6), "flushbyasid")
-        .linux("flushbyasid")
-        .offer(Hardware, Never, Never, Never)
-        .needs(&[SVM])
-        .because("KVM flushes all instead", "APM vol. 3, app. E, Fn8000_000A:EDX"),
+    row(EDX.bit(6), "flushbyasid").linux("flushbyasid").offer(Made, Never, Never, Never).needs(&[SVM]).because(
+        "a nested hypervisor may ask for one address space to be flushed, and KVM flushes all",
+        "APM vol. 3, app. E, Fn8000_000A:EDX",
+    ),
     row(EDX.bit(7), "decodeassists")
         .linux("decodeassists")
         .offer(Never, Request, Never, Never)
@@ -135,14 +134,10 @@ pub(crate) static ROWS: [Feature; 28] = [
     row(EDX.bit(27), "ext-lvt-off-chg")
         .needs(&[SVM])
         .because("extended LVT offset of virtual IBS; guests get no IBS", "APM vol. 3, app. E, Fn8000_000A:EDX"),
-    row(EDX.bit(28), "svme-addr-chk")
-        .linux("svme_addr_chk")
-        .offer(Hardware, Never, Never, Never)
-        .needs(&[SVM])
-        .because(
-            "VMRUN on a bad address exits rather than faults; KVM does so itself; EPYC-Milan has it",
-            "APM vol. 3, app. E, Fn8000_000A:EDX",
-        ),
+    row(EDX.bit(28), "svme-addr-chk").linux("svme_addr_chk").offer(Made, Never, Never, Never).needs(&[SVM]).because(
+        "VMRUN on a bad address exits rather than faults; KVM does so itself; EPYC-Milan has it",
+        "APM vol. 3, app. E, Fn8000_000A:EDX",
+    ),
     row(EDX.bit(29), "bus-lock-threshold")
         .linux("bus_lock_threshold")
         .needs(&[SVM])
