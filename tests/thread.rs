@@ -172,8 +172,8 @@ fn follow_to_the_vcpus(policy: &Policy, file: &Path, hosts: &[(String, Host)]) {
 fn follow_to_kvm(policy: &Policy, vcpu: VcpuView) {
     let entries = selfsame_kvm::entries(policy, vcpu.apic_id);
     let vcpu = VcpuView { is_in_64_bit_mode: true, ..vcpu };
-    for (leaf, subleaf, _) in policy.leaves.rows() {
-        let index = subleaf.unwrap_or(0);
+    let rows = policy.leaves.rows().map(|(leaf, subleaf, _)| (leaf, subleaf.unwrap_or(0)));
+    for (leaf, index) in rows.chain([(0xb, 0), (0xb, 1), (0x8000_001e, 0)]) {
         let found = entries.iter().find(|entry| (entry.function, entry.index) == (leaf, index));
         let given = found.map(|entry| [entry.eax, entry.ebx, entry.ecx, entry.edx]).unwrap_or_default();
         assert_eq!(given, policy.cpuid(leaf, index, &vcpu).to_array(), "{leaf:#x} {index}");

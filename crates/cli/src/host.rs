@@ -7,7 +7,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use selfsame_cpuid::{Host, Kind, Leaves, Policy, Signature, Topology, Trims, feature};
+use selfsame_cpuid::{Host, Kind, Leaves, Signature, Topology, Trims, feature};
 use selfsame_formats::{self as file, Dump, Machines, NamedMachine, Source, XenGuests};
 
 use crate::cpus;
@@ -224,11 +224,9 @@ impl Machine {
             // How the CPUs of a policy without a topology hang together is for its guests to say.
             Origin::Policy(_, None) => Ok(Host::from_vmm(&self.raw(), kind, trims)),
             Origin::Policy(_, topology) => {
-                let leaves = match *trims {
-                    Trims::NONE => self.raw().into_owned(),
-                    _ => Host::from_vmm(&self.raw(), kind, trims).default().leaves.clone(),
-                };
-                Ok(Host::from_policy(&Policy { kind, topology, leaves }))
+                let mut policy = Host::from_vmm(&self.raw(), kind, trims).default().clone();
+                policy.set_topology(topology);
+                Ok(Host::from_policy(&policy))
             }
         }
     }

@@ -153,7 +153,7 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Ok(target) => target,
         // A pipe behind /dev/stdout has no name of its own.
         Err(_) if path.exists() => path.to_owned(),
-        Err(_) => named_by_links(path),
+        Err(_) => named_by_links(path)?,
     };
     let existing = fs::metadata(&target).ok();
     if existing.as_ref().is_some_and(fs::Metadata::is_dir) {
@@ -173,15 +173,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// What a path names behind its links, although it is not there and is to be made.
-fn named_by_links(path: &Path) -> PathBuf {
+fn named_by_links(path: &Path) -> io::Result<PathBuf> {
     /// Linux follows as many (`path_resolution(7)`).
     const MOST_LINKS: usize = 40;
     let mut target = path.to_owned();
     for _ in 0..MOST_LINKS {
-        let Ok(next) = fs::read_link(&target) else { break };
+        let Ok(next) = fs::read_link(&target) else { return Ok(target) };
         target = target.parent().map(|parent| parent.join(&next)).unwrap_or(next);
     }
-    target
+    Err(io::Error::other("its links name one another"))
 }
 
 fn beside(target: &Path) -> io::Result<PathBuf> {

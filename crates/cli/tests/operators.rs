@@ -340,6 +340,15 @@ fn a_file_that_lost_its_end_is_told_with_the_level() {
     fs::write(&file, cpu(0, &rows) + &cpu(1, &rows[..2])).unwrap();
     let said = flat(&run(&["level", file.to_str().unwrap()]).stdout);
     assert!(said.contains("ends at leaf 00000001 instead of 00000007: the file may be cut off"), "{said}");
+
+    // A K10 ends its basic leaves at 5, and has extended ones like all of AMD's CPUs.
+    let amd = [
+        "   0x00000000 0x00: eax=0x00000001 ebx=0x68747541 ecx=0x444d4163 edx=0x69746e65\n",
+        "   0x00000001 0x00: eax=0x00100f22 ebx=0x00000800 ecx=0x00000000 edx=0x00000001\n",
+    ];
+    fs::write(&file, cpu(0, &amd)).unwrap();
+    let said = flat(&run(&["level", file.to_str().unwrap()]).stdout);
+    assert!(said.contains("ends at leaf 00000001 instead of 80000000: the file may be cut off"), "{said}");
 }
 
 #[test]
@@ -347,4 +356,18 @@ fn standard_input_comes_once() {
     let ended = run_with(&["diff", "-", "-"], &fs::read(fixtures().join("pool/old")).unwrap());
     assert_eq!(ended.status, 2, "{}", ended.stdout);
     assert!(ended.stderr.contains("asked for a second time"), "{}", ended.stderr);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_name_one_another_stay_links() {
+    let dir = scratch("link-loop");
+    let (a, b) = (dir.join("a"), dir.join("b"));
+    std::os::unix::fs::symlink(&b, &a).unwrap();
+    std::os::unix::fs::symlink(&a, &b).unwrap();
+    let pool = fixtures().join("pool");
+    let ended = run(&["level", pool.to_str().unwrap(), "--force", "-o", a.to_str().unwrap()]);
+    assert_eq!(ended.status, 2, "{}", ended.stdout);
+    assert!(ended.stderr.contains("its links name one another"), "{}", ended.stderr);
+    assert!(fs::symlink_metadata(&a).unwrap().is_symlink());
 }

@@ -8,6 +8,7 @@ use crate::finding::What;
 use crate::host::Host;
 use crate::place::{Place, WordSource};
 use crate::policy::Policy;
+use crate::quirk;
 use crate::rule::Rule;
 use crate::table::FEATURES;
 
@@ -181,7 +182,7 @@ pub fn kept_as_warning<'a, H: Gives>(
 ) {
     for feature in FEATURES.iter().filter(|row| matches!(row.relation, Relation::Any)) {
         let is_needed = members.iter().any(|member| member.host.gives(feature.place));
-        if is_needed && !level.leaves.is_set(feature.place) {
+        if is_needed && !level.leaves.is_set(feature.place) && !quirk::is_told_otherwise(feature.place, level) {
             warn(Warning { feature, members });
         }
     }

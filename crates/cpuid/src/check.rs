@@ -11,6 +11,7 @@ use crate::leaves::Leaves;
 use crate::model::{FIRST_MSR_WORD, WORDS};
 use crate::place::{Place, Word};
 use crate::policy::Policy;
+use crate::quirk;
 use crate::rebuild::{XFD_FLAG, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
@@ -200,7 +201,8 @@ impl<'a> Check<'a> {
         for word in Word::all() {
             let at = word.index();
             let bits = host.word(word) & !guest.word(word) & table::ANY.get(at).copied().unwrap_or_default();
-            for place in (0..32).filter(|bit| bits >> bit & 1 == 1).filter_map(|bit| Place::new(word, bit)) {
+            let places = (0..32).filter(|bit| bits >> bit & 1 == 1).filter_map(|bit| Place::new(word, bit));
+            for place in places.filter(|place| !quirk::is_told_otherwise(*place, self.guest)) {
                 let reason = table::feature_at(place).map_or(Reason::Unnamed, |row| Reason::Row(row.reason));
                 let (guest, host) = (Side::Bit(false), Side::Bit(true));
                 found(Refusal { what: What::Feature(place), rule: Rule::UnsafeHere, guest, host, reason });

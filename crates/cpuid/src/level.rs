@@ -17,6 +17,7 @@ use crate::rebuild::{Floor, XFD_FLAG, rebuild, shown_flags};
 use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, NUMBERS, leaf_01, plan_of};
+use crate::topology::Topology;
 use crate::topology_leaves;
 use crate::value::Value;
 use crate::vendor::Signature;
@@ -70,6 +71,7 @@ pub struct Leveller<'a> {
     count: usize,
     leaves: Leaves,
     described_by: [Option<&'a str>; DESCRIPTIVE.len()],
+    topology: Option<Topology>,
     disagreement: Disagreement,
     floor: Floor,
     /// The flags of leaf 0xD's rows that some host showed.
@@ -81,6 +83,7 @@ pub struct Leveller<'a> {
 pub struct Disagreement {
     values: u64,
     states: ComponentSet,
+    has_topologies: bool,
     is_empty: bool,
 }
 
@@ -90,12 +93,18 @@ impl Disagreement {
         let values = self.values().map(|row| (What::Value(row.name), Rule::Equal));
         let states = self.states.iter().map(|c| (What::Components(ComponentSet::EMPTY.with(c)), Rule::Layout));
         let empty = self.is_empty.then_some((What::Name("hosts"), Rule::Malformed));
-        values.chain(states).chain(empty)
+        let topology = self.has_topologies.then_some((What::Name("topology"), Rule::Topology));
+        values.chain(states).chain(topology).chain(empty)
     }
 
     /// The values on which the hosts disagree.
     pub fn values(&self) -> impl Iterator<Item = &'static Value> + '_ {
         NUMBERS.iter().enumerate().filter(|(i, _)| self.values >> i & 1 == 1).map(|(_, number)| number.row())
+    }
+
+    /// Whether some hosts are policies with different topologies.
+    pub const fn has_topologies(&self) -> bool {
+        self.has_topologies
     }
 
     /// The state components that lie in different places.
@@ -141,7 +150,13 @@ impl<'a> Leveller<'a> {
             count: 0,
             leaves: Leaves::new(),
             described_by: [None; DESCRIPTIVE.len()],
-            disagreement: Disagreement { values: 0, states: ComponentSet::EMPTY, is_empty: false },
+            topology: None,
+            disagreement: Disagreement {
+                values: 0,
+                states: ComponentSet::EMPTY,
+                has_topologies: false,
+                is_empty: false,
+            },
             floor: Floor { basic: 0, leaf_7: 0, extended: 0 },
             shown_flags: 0,
         }
@@ -160,6 +175,10 @@ impl<'a> Leveller<'a> {
         } else {
             self.fold_words(&host.leaves);
         }
+        // Hardware gives any topology; a host that is a policy with one takes no guest with another.
+        self.disagreement.has_topologies |=
+            self.topology.is_some_and(|mine| host.topology.is_some_and(|theirs| mine != theirs));
+        self.topology = self.topology.or(host.topology);
         self.fold_hypervisor(&host.leaves);
         self.fold_states(&host.leaves);
         self.fold_descriptions(name, &host.leaves);
@@ -257,10 +276,13 @@ impl<'a> Leveller<'a> {
         if self.disagreement != Disagreement::default() {
             return Err(self.disagreement);
         }
-        // A host may be a policy that has a topology; how a guest's CPUs hang together is no property of a pool.
         topology_leaves::clear(&mut self.leaves);
         rebuild(&mut self.leaves, &set, &geometry, self.floor);
-        Ok(Policy { kind: self.kind, topology: None, leaves: self.leaves })
+        let mut level = Policy { kind: self.kind, topology: None, leaves: self.leaves };
+        if self.topology.is_some() {
+            level.set_topology(self.topology);
+        }
+        Ok(level)
     }
 }
 

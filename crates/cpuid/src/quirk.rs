@@ -4,6 +4,7 @@ use crate::feature::Kind;
 use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::place::Place;
+use crate::policy::Policy;
 use crate::table::{
     leaf_01, leaf_06, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001, leaf_80000008,
     leaf_80000021, msr_10a,
@@ -330,6 +331,12 @@ pub(crate) fn settle_speculation(kind: Kind, set: &mut Featureset) {
 /// Whether a set says that return predictions may be unsafe.
 pub(crate) fn is_rsba_known(set: &Featureset) -> bool {
     set.contains(msr_10a::RSBA) || set.contains(msr_10a::RRSBA)
+}
+
+/// Whether a Xen guest that lacks a warning is told the same by the other of RSBA and RRSBA: it is told by one of them.
+pub(crate) fn is_told_otherwise(place: Place, guest: &Policy) -> bool {
+    let is_one = place == msr_10a::RSBA || place == msr_10a::RRSBA;
+    is_one && guest.kind.is_xen() && is_rsba_known(&guest.features())
 }
 
 /// Tells a Xen guest of unsafe return predictions by the one bit that it can read: RRSBA where it sees IBRS_ALL, RSBA

@@ -12,7 +12,8 @@ use crate::model::{self, WORDS};
 use crate::place::{Place, Register};
 use crate::regs::Regs;
 use crate::table::{
-    self, leaf_0d, leaf_01, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001, leaf_80000022,
+    self, leaf_0d, leaf_01, leaf_05, leaf_07_0_ebx, leaf_07_0_ecx, leaf_07_0_edx, leaf_07_1, leaf_80000001,
+    leaf_80000022,
 };
 use crate::topology_leaves;
 
@@ -143,6 +144,10 @@ fn close_gates(leaves: &mut Leaves, set: &Featureset) {
         for (_, _, slot) in model::slots_in(gate.first..=gate.last) {
             leaves.set_slot(slot, Regs::ZERO);
         }
+    }
+    // What EDX counts is there with ECX bit 0 only (SDM vol. 2A, CPUID.05H).
+    if !set.contains(leaf_05::MWAIT_EXT) {
+        leaves.change(0x5, 0, Register::Edx, |_| 0);
     }
     // A version of 0 says that there is no architectural performance monitoring (SDM vol. 2A, CPUID.0AH).
     if leaves.get(0xa, 0).eax & 0xff == 0 {

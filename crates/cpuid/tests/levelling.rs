@@ -52,6 +52,10 @@ fn one_unsafe_host_tells_all_guests_of_xen_by_the_bit_that_they_can_read() {
     assert_eq!(told(&[&rsba, &safe]), (true, false), "IBRS_ALL is lost: RSBA");
     assert_eq!(told(&[&rsba, &eibrs]), (true, false));
     assert_eq!(told(&[&rsba, &old]), (true, false), "Xen makes ARCH_CAPABILITIES where the CPU lacks it");
+    let told_by_rsba = level(&[&rsba, &eibrs]);
+    Check::new(&told_by_rsba, &eibrs).unsafe_here(|finding| panic!("{}: the guest is told by RSBA", finding.what));
+    let members = [Member { name: "rsba", host: &rsba }, Member { name: "eibrs", host: &eibrs }];
+    kept_as_warning(&told_by_rsba, &members, |warning| panic!("{}", warning.feature.name));
     for unsafe_host in [&rsba, &eibrs] {
         let result = level(&[unsafe_host, &safe]);
         assert!(Check::new(&result, &safe).is_accepted(), "every Intel maximum takes the warning");
@@ -331,14 +335,14 @@ fn a_policy_file_holds_every_policy_and_nothing_else() {
 fn who_asks_for_monitor_gets_lines_that_are_right_on_every_host() {
     let with_lines = |min, max, substates| {
         let mut leaves = cpu(INTEL, 0x50654, &["monitor"]);
-        leaves.set(0x5, 0, Regs::new(min, max, 0, substates)).unwrap();
+        leaves.set(0x5, 0, Regs::new(min, max, 1, substates)).unwrap();
         leaves
     };
     let hosts = [with_lines(64, 64, 0x0002_0120), with_lines(32, 128, 0x0011_1010)];
-    let asked: Trims = "monitor".parse().unwrap();
+    let asked: Trims = "monitor,mwait-ext".parse().unwrap();
     let [a, b] = hosts.each_ref().map(|leaves| Host::from_hardware(leaves, Kind::Kvm, &asked));
     let both = level(&[&a, &b]);
-    assert_eq!(both.leaves.get(0x5, 0), Regs::new(32, 128, 0, 0x0001_0010));
+    assert_eq!(both.leaves.get(0x5, 0), Regs::new(32, 128, 1, 0x0001_0010));
     assert!([&a, &b].iter().all(|host| Check::new(&both, host).is_accepted()));
     let alone = level(&[&a]);
     let (mut rules, mut said) = (Vec::new(), Vec::new());
@@ -353,6 +357,14 @@ fn who_asks_for_monitor_gets_lines_that_are_right_on_every_host() {
             "monitor-line-min: what MONITOR watches is sure to lie within the smallest line (guest: 64, host: 32)",
             "monitor-line-max: what is kept apart by the largest line wakes no neighbour on any host (guest: 64, host: 128)"
         ]
+    );
+
+    let monitor: Trims = "monitor".parse().unwrap();
+    let without_counts = Host::from_hardware(&hosts[0], Kind::Kvm, &monitor);
+    assert_eq!(
+        without_counts.default().leaves.get(0x5, 0),
+        Regs::new(64, 64, 0, 0),
+        "EDX counts with MWAIT's extensions"
     );
 
     let unasked = level(&[&host(&hosts[0], Kind::Kvm)]);

@@ -302,18 +302,27 @@ fn with_no_topology(policy: &Policy) -> Policy {
 }
 
 #[test]
-fn a_level_has_no_topology_whatever_its_hosts_have() {
+fn a_level_has_the_topology_on_which_the_policies_among_its_hosts_agree() {
     for base in [intel(), amd()] {
-        let level = |policies: [&Policy; 2]| {
+        let level = |policies: [&Policy; 3]| {
             let mut leveller = Leveller::new(Kind::Kvm);
-            for (name, policy) in ["a", "b"].into_iter().zip(policies) {
+            for (name, policy) in ["a", "b", "c"].into_iter().zip(policies) {
                 leveller.add(name, policy);
             }
-            leveller.finish().unwrap()
+            leveller.finish()
         };
-        let (a, b) =
-            (with(base.clone(), "dies=2,modules=2,cores=8,threads=2"), with(base.clone(), "cores=5,threads=3"));
-        assert_eq!(level([&a, &b]), level([&base, &base]));
+        let (a, b) = (with(base.clone(), "dies=2,cores=8,threads=2"), with(base.clone(), "cores=5,threads=3"));
+        let agreed = level([&base, &a, &a]).unwrap();
+        assert_eq!(agreed.topology, a.topology);
+        assert!(
+            agreed.verify(|_| ())
+                && [&base, &a].iter().all(|host| refusals(&agreed, &Host::from_policy(host)).is_empty())
+        );
+        assert_eq!(level([&a, &base, &a]).unwrap(), agreed);
+        for disagreement in [level([&a, &base, &b]).unwrap_err(), level([&b, &a, &base]).unwrap_err()] {
+            assert!(disagreement.iter().map(|(what, rule)| (what.to_string(), rule)).eq(topology_fault("topology")));
+        }
+        assert_eq!(level([&base, &base, &base]).unwrap().topology, None);
     }
 }
 

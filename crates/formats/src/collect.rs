@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use selfsame_cpuid::{Regs, Signature};
+use selfsame_cpuid::{Regs, Signature, Vendor};
 
 use crate::dump::CpuDump;
 use crate::error::ReadError;
@@ -290,7 +290,9 @@ fn note_cut(cpus: &[CpuDump], last: u32, findings: &mut Findings) {
     let claimed = |leaf| cpu.get(leaf, 0).map_or(0, |regs| regs.eax);
     // What is no number of an extended leaf says nothing about the end.
     let extended = Some(claimed(0x8000_0000)).filter(|max| (0x8000_0001..0x8001_0000).contains(max)).unwrap_or(0);
-    let goes_on_to = others.max(extended).max(claimed(0));
+    // All of AMD's CPUs have extended leaves, whatever their basic ones end at.
+    let least = if Vendor::of(cpu.get(0, 0).unwrap_or_default()).is_amd_like() { 0x8000_0000 } else { 0 };
+    let goes_on_to = others.max(extended).max(claimed(0)).max(least);
     if ends < goes_on_to {
         let reason = format!("ends at leaf {ends:08x} instead of {goes_on_to:08x}: the file may be cut off");
         findings.note(format!("cpu {last}"), None, reason);

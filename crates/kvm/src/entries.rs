@@ -33,6 +33,8 @@ pub fn entries(policy: &Policy, apic_id: ApicId) -> Vec<kvm_cpuid_entry2> {
         // It has the vCPU's id even where the policy has no topology; KVM takes the id for all subleaves from the second.
         keys.extend([(0xb, Some(0)), (0xb, Some(1))]);
     }
+    // So has this one, whose row may be zero: TOPOEXT alone makes it answer.
+    keys.insert((0x8000_001e, None));
     let answers =
         keys.into_iter().map(|(leaf, subleaf)| (leaf, subleaf, policy.cpuid(leaf, subleaf.unwrap_or(0), &vcpu)));
     let entries = answers.filter(|(_, _, regs)| !regs.is_zero()).map(|(leaf, subleaf, regs)| kvm_cpuid_entry2 {
@@ -88,6 +90,29 @@ mod tests {
         assert!(entries.len() <= KVM_MAX_CPUID_ENTRIES, "{}", entries.len());
     }
 
+    /// What KVM answers from its entries, but for what it makes itself (arch/x86/kvm/cpuid.c, cpuid_entry2_find).
+    fn answer(entries: &[kvm_cpuid_entry2], leaf: u32, subleaf: u32) -> Regs {
+        let is_it = |entry: &&kvm_cpuid_entry2| {
+            entry.function == leaf && (entry.flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX == 0 || entry.index == subleaf)
+        };
+        let found = entries.iter().find(is_it);
+        found.map_or(Regs::ZERO, |entry| Regs::new(entry.eax, entry.ebx, entry.ecx, entry.edx))
+    }
+
+    #[test]
+    fn compute_units_reach_kvm_although_their_row_is_zero() {
+        let mut policy = Policy::empty(Kind::Kvm);
+        let mut set = |leaf, regs| policy.leaves.set(leaf, 0, regs).unwrap();
+        set(0, Regs::new(1, 0x6874_7541, 0x444d_4163, 0x6974_6e65));
+        set(0x8000_0000, Regs::new(0x8000_001e, 0, 0, 0));
+        set(0x8000_0001, Regs::new(0, 0, 1 << 22, 0));
+        for id in [0, 7, 300] {
+            let expected = policy.cpuid(0x8000_001e, 0, &VcpuView::new(ApicId::new(id)));
+            assert_eq!(expected.eax, id);
+            assert_eq!(answer(&entries(&policy, ApicId::new(id)), 0x8000_001e, 0), expected);
+        }
+    }
+
     proptest! {
         #[test]
         fn entries_answer_as_their_policy_does(words in prop::collection::vec(any::<u32>(), 64), id in any::<u32>()) {
@@ -99,6 +124,10 @@ mod tests {
                 let list = entries(&policy, apic_id);
                 let rows: Vec<_> = list.iter().map(row).collect();
                 prop_assert!(rows.is_sorted_by(|a, b| (a.0, a.1) < (b.0, b.1)));
+                for (leaf, subleaf) in places().filter(|&(leaf, subleaf)| leaf != 0xb || subleaf < 2) {
+                    let vcpu = VcpuView { is_in_64_bit_mode: true, ..VcpuView::new(apic_id) };
+                    prop_assert_eq!(answer(&list, leaf, subleaf), policy.cpuid(leaf, subleaf, &vcpu), "{:x}", leaf);
+                }
                 let read = Policy { leaves: Offered { rows, ..Offered::default() }.leaves(), ..policy.clone() };
                 let vcpu = VcpuView { is_in_64_bit_mode: true, ..VcpuView::new(apic_id) };
                 for (leaf, subleaf) in places() {

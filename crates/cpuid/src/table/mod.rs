@@ -5,7 +5,7 @@
 
 mod kept;
 pub(crate) mod leaf_01;
-mod leaf_05;
+pub(crate) mod leaf_05;
 pub(crate) mod leaf_06;
 pub(crate) mod leaf_07_0_ebx;
 pub(crate) mod leaf_07_0_ecx;
