@@ -345,6 +345,27 @@ fn a_vcpu_that_xen_would_not_restore_is_refused() {
     }
 }
 
+#[test]
+fn a_xen_record_is_as_long_as_the_host_that_loads_it_wants() {
+    let directory = scratch("xstate-record-host");
+    let web = policy(&directory, "amd", "cpuid=no-avx2");
+    let check = |from: &str, host: &str, image: &[u8]| {
+        let context = file(&directory, "hvm", &hvm_context(&[hvm_xsave(0, 0x207, 0x207, image)]));
+        let hosts = ["--from-host", from, "--host", host];
+        let ended = run(&[&["xstate", "check", &context, "--policy", &web, "--json"], &hosts[..]].concat());
+        (ended.status, ended.json()["refusals"].clone())
+    };
+    let [of_amd, of_intel] = [image(2440, 7, &[]), image(2696, 7, &[])];
+    assert_eq!(check("amd", "amd", &of_amd).0, 0);
+    let (status, refusals) = check("amd", "pool/new", &of_amd);
+    assert_eq!((status, names(&refusals, "what"), names(&refusals, "rule")), (1, vec!["record"], vec!["layout"]));
+    let reason = "the record has an image of 2440 bytes, and what xcr0 ever had takes 2696 on the host";
+    assert_eq!(names(&refusals, "reason"), [reason]);
+    assert_eq!(check("pool/new", "amd", &of_intel).0, 0, "the tail is zero");
+    let reasons = names(&check("amd", "pool/old", &of_amd).1, "reason").join("; ");
+    assert!(reasons.contains("xcr0 0x207 has unsupported pkru"), "{reasons}");
+}
+
 fn compacted_of_avx() -> Vec<u8> {
     let mut bytes = image(832, 4, &[]);
     bytes[520..528].copy_from_slice(&(1u64 << 63 | 7).to_le_bytes());

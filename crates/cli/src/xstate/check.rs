@@ -108,7 +108,7 @@ fn answer(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>) -> Resul
         let reason = "the policy has xsave, and the host gives guests no state beyond fxsave";
         refusals.push(refusal("xsave".to_owned(), Rule::NotOnHost, reason.to_owned()));
     }
-    refusals.extend(state.record_faults(&saver.cpu.geometry, asked.states).iter().map(record_member));
+    refusals.extend(state.record_faults(&asked.host.geometry, asked.states).iter().map(record_member));
     refusals.extend(moved(state, &saver.cpu, asked.host));
     let mut findings: Vec<Finding> =
         saver.doubt.into_iter().map(|doubt| Finding { rule: Rule::Layout, ..doubt }).collect();
@@ -171,7 +171,12 @@ fn record_member(fault: &RecordFault) -> RefusalMember {
         RecordFault::Xcr0(_) | RecordFault::Accumulated(_) => "xcr0".to_owned(),
         _ => "record".to_owned(),
     };
-    refusal(what, Rule::Malformed, fault.to_string())
+    let rule = match fault {
+        // Sound where it was saved, perhaps.
+        RecordFault::TooShort { .. } | RecordFault::Tail { .. } => Rule::Layout,
+        _ => Rule::Malformed,
+    };
+    refusal(what, rule, fault.to_string())
 }
 
 fn refusal(what: String, rule: Rule, reason: String) -> RefusalMember {

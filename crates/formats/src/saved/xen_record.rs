@@ -1,7 +1,8 @@
 //! What Xen refuses of a vCPU's record when a guest is restored, whatever its registers hold.
 //!
 //! `validate_xstate` in Xen's `xen/arch/x86/xstate.c`, `hvm_load_cpu_xsave_states` in `xen/arch/x86/hvm/hvm.c`, and
-//! XEN_DOMCTL_setvcpuextstate in `xen/arch/x86/domctl.c`. Xen does not look at MXCSR.
+//! XEN_DOMCTL_setvcpuextstate in `xen/arch/x86/domctl.c`. Xen does not look at MXCSR. How long an image has to be is asked of
+//! the CPU that restores it, wherever it was saved: `xstate_uncompressed_size` of all that XCR0 ever had.
 
 use selfsame_xstate::{ComponentSet, Format, Geometry, Header, LEGACY_BYTES, Xcr0Error, xcr0_faults};
 
@@ -32,8 +33,8 @@ pub enum RecordFault {
     /// The image is compacted.
     #[error("the image is compacted, and records hold standard ones")]
     Compacted,
-    /// The record does not hold all that was ever enabled.
-    #[error("the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes}")]
+    /// The record does not hold all that was ever enabled, as the host lays it out.
+    #[error("the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes} on the host")]
     TooShort {
         /// How long the image is.
         len_bytes: usize,
@@ -50,7 +51,8 @@ pub enum RecordFault {
 
 impl SavedState<'_> {
     /// Names everything for which Xen refuses to restore this vCPU of a guest that may have `permitted` in XCR0; nothing if the
-    /// file does not tell XCR0. `places` are those of the CPU that saved the state.
+    /// file does not tell XCR0. `host` is the CPU that is to restore it: what it does not have is not permitted there, and its
+    /// places say how long the image has to be, even where all that moved is absent.
     ///
     /// ```
     /// use selfsame_formats::saved::SavedState;
@@ -67,10 +69,11 @@ impl SavedState<'_> {
     /// let faults = state.record_faults(&cpu, ComponentSet::from_bits(7));
     /// assert_eq!(faults.iter().map(ToString::to_string).collect::<Vec<_>>(), ["xcr0 0x5 has avx without sse"]);
     /// ```
-    pub fn record_faults(&self, places: &Geometry, permitted: ComponentSet) -> Vec<RecordFault> {
+    pub fn record_faults(&self, host: &Geometry, permitted: ComponentSet) -> Vec<RecordFault> {
         let (Some(xcr0), Some(accumulated)) = (self.xcr0, self.accumulated_xcr0) else { return Vec::new() };
         let header = self.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
         let header = header.map(Header::from_bytes).unwrap_or_default();
+        let permitted = permitted & (host.user() | ComponentSet::LEGACY);
         let mut faults: Vec<RecordFault> = xcr0_faults(xcr0.bits(), permitted).map(RecordFault::Xcr0).collect();
         faults.extend(xcr0_faults(accumulated.bits(), permitted).map(RecordFault::Accumulated));
         let beyond = |set: ComponentSet| Some(set - accumulated).filter(|components| !components.is_empty());
@@ -78,7 +81,7 @@ impl SavedState<'_> {
         faults.extend(beyond(header.present()).map(|components| RecordFault::NotAccumulated { components }));
         if header.format() == Format::Compacted {
             faults.push(RecordFault::Compacted);
-        } else if let Ok(needed_bytes) = places.standard_size(accumulated) {
+        } else if let Ok(needed_bytes) = host.standard_size(accumulated) {
             let needed_bytes = usize::try_from(needed_bytes).unwrap_or(usize::MAX);
             let len_bytes = self.image.len();
             match self.image.get(needed_bytes..) {
