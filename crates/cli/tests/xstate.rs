@@ -366,6 +366,21 @@ fn a_xen_record_is_as_long_as_the_host_that_loads_it_wants() {
     assert!(reasons.contains("xcr0 0x207 has unsupported pkru"), "{reasons}");
 }
 
+#[test]
+fn the_record_of_a_pv_guest_has_nothing_behind_the_image() {
+    let directory = scratch("xstate-record-pv");
+    let web = policy(&directory, "amd", "cpuid=no-pku");
+    let check = |image: &[u8]| {
+        let saved = file(&directory, "pv", &libxc(3, 1, &[pv_xsave(0, 7, 7, image)]));
+        names(&run(&["xstate", "check", &saved, "--policy", &web, "--json"]).json()["refusals"], "reason").join("; ")
+    };
+    assert_eq!(check(&image(832, 7, &[])), "");
+    let reason = "the record has an image of 896 bytes, and what xcr0 ever had takes 832 on the host: that of a pv guest \
+                  has no more";
+    assert_eq!(check(&image(896, 7, &[])), reason);
+    assert_eq!(check(&image(896, 7, &[(890, 1)])), reason);
+}
+
 fn compacted_of_avx() -> Vec<u8> {
     let mut bytes = image(832, 4, &[]);
     bytes[520..528].copy_from_slice(&(1u64 << 63 | 7).to_le_bytes());

@@ -212,8 +212,9 @@ fn the_vcpus_of_xen_guests_are_found_with_their_registers() {
     {
         let saved = saved::read(&bytes).unwrap();
         assert_eq!(numbers(&saved), [0, 1]);
-        let registers = |state: &SavedState<'_>| [state.xcr0, state.accumulated_xcr0].map(|set| set.unwrap().bits());
-        assert_eq!([0, 1].map(|index| registers(&saved.states[index])), [[0x7, 0x207], [0x207, 0x207]]);
+        let registers =
+            |state: &SavedState<'_>| state.xen.map(|masks| [masks.xcr0, masks.accumulated].map(ComponentSet::bits));
+        assert_eq!([0, 1].map(|index| registers(&saved.states[index])), [[0x7, 0x207], [0x207, 0x207]].map(Some));
         for (state, image) in saved.states.iter().zip(&images) {
             assert_eq!(state.image, image);
             assert_eq!(evidence(&saved, state, &geometry), Evidence::Length(Offsets::Amd));

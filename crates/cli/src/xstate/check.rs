@@ -173,7 +173,7 @@ fn record_member(fault: &RecordFault) -> RefusalMember {
     };
     let rule = match fault {
         // Sound where it was saved, perhaps.
-        RecordFault::TooShort { .. } | RecordFault::Tail { .. } => Rule::Layout,
+        RecordFault::TooShort { .. } | RecordFault::TooLong { .. } | RecordFault::Tail { .. } => Rule::Layout,
         _ => Rule::Malformed,
     };
     refusal(what, rule, fault.to_string())

@@ -1,6 +1,6 @@
 //! `xstate show` of a file with saved images: what is in them, where it lies, and who would load them.
 
-use selfsame_formats::saved::{Saved, SavedState};
+use selfsame_formats::saved::{Saved, SavedState, XenMasks};
 use selfsame_xstate::{
     Component, ComponentSet, EXTENDED_START_BYTES, Format, Header, Image, LEGACY_BYTES, Layout, Reader,
 };
@@ -169,8 +169,8 @@ fn member(shown: &Shown<'_>) -> ImageMember {
         mxcsr: shown.field(24).map(|mxcsr| hex(mxcsr.into())),
         mxcsr_mask: shown.field(28).map(|mask| hex(mask.into())),
         host_mask: state.host_mask().map(|mask| hex(mask.bits())),
-        xcr0: state.xcr0.map(|set| hex(set.bits())),
-        accumulated_xcr0: state.accumulated_xcr0.map(|set| hex(set.bits())),
+        xcr0: state.xen.map(|masks| hex(masks.xcr0.bits())),
+        accumulated_xcr0: state.xen.map(|masks| hex(masks.accumulated.bits())),
         places: saver.evidence.clone(),
         components: image.map(components).unwrap_or_default(),
         readings: shown.readings(),
@@ -228,7 +228,7 @@ fn image_page(page: &mut Page, name: &str, saved: &Saved<'_>, shown: &Shown<'_>)
     if let Some(mask) = state.host_mask() {
         page.labelled("host's xcr0", format!("{:#x} ({mask}), by bytes 464 to 471", mask.bits()).split(' '));
     }
-    if let (Some(xcr0), Some(accumulated)) = (state.xcr0, state.accumulated_xcr0) {
+    if let Some(XenMasks { xcr0, accumulated, .. }) = state.xen {
         let (now, ever) = (xcr0.bits(), accumulated.bits());
         page.labelled("guest's xcr0", format!("{now:#x} ({xcr0}), ever {ever:#x} ({accumulated})").split(' '));
     }

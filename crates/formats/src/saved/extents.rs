@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES};
+use selfsame_xstate::EXTENDED_START_BYTES;
 
-use super::{SavedError, SavedState};
+use super::{SavedError, SavedState, XenMasks};
 use crate::Finding;
 
 /// No image is longer: all components that there are take less.
@@ -22,15 +22,14 @@ pub(super) struct Extent {
     pub(super) number: u32,
     pub(super) offset: u64,
     pub(super) len_bytes: u64,
-    pub(super) xcr0: Option<ComponentSet>,
-    pub(super) accumulated_xcr0: Option<ComponentSet>,
+    pub(super) xen: Option<XenMasks>,
 }
 
 impl Extent {
     /// The state, once its image is at hand.
     pub(super) const fn state<'a>(&self, image: &'a [u8]) -> SavedState<'a> {
-        let Self { number, xcr0, accumulated_xcr0, .. } = *self;
-        SavedState { number, image, xcr0, accumulated_xcr0 }
+        let Self { number, xen, .. } = *self;
+        SavedState { number, image, xen }
     }
 }
 

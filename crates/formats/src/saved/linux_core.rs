@@ -86,7 +86,7 @@ fn add_threads(threads: Vec<(Option<u32>, Range<u64>)>, found: &mut Extents) -> 
             }
         };
         let len_bytes = desc.end - desc.start;
-        found.add(Extent { number, offset: desc.start, len_bytes, xcr0: None, accumulated_xcr0: None })?;
+        found.add(Extent { number, offset: desc.start, len_bytes, xen: None })?;
     }
     let finding = |reason| Finding { what: "NT_PRSTATUS".to_owned(), line: None, reason };
     let reason = || {

@@ -45,7 +45,7 @@ use extents::{Extent, Extents, MOST_IMAGE_BYTES};
 use source::Source;
 
 pub use origin::{Doubt, Evidence, Origin};
-pub use xen_record::RecordFault;
+pub use xen_record::{RecordFault, XenMasks, XenRecord};
 
 /// A kind of file that holds extended state.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -149,10 +149,8 @@ pub struct SavedState<'a> {
     pub number: u32,
     /// The XSAVE area, from the legacy region on; whatever is behind it in its record or file is part of it.
     pub image: &'a [u8],
-    /// XCR0 when the state was saved, where the file says it (Xen).
-    pub xcr0: Option<ComponentSet>,
-    /// All that XCR0 ever had, where the file says it (Xen).
-    pub accumulated_xcr0: Option<ComponentSet>,
+    /// What Xen says beside it.
+    pub xen: Option<XenMasks>,
 }
 
 impl SavedState<'_> {
@@ -262,7 +260,7 @@ fn find<F: Read + Seek>(source: &mut Source<F>) -> Result<(Vec<Extent>, Saved<'s
     let (mut findings, mut layout) = (Vec::new(), None);
     let missing = match format {
         SavedFormat::Xsave => {
-            found.add(Extent { number: 0, offset: 0, len_bytes, xcr0: None, accumulated_xcr0: None })?;
+            found.add(Extent { number: 0, offset: 0, len_bytes, xen: None })?;
             "an image"
         }
         SavedFormat::LinuxCore => {

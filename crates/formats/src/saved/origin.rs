@@ -102,9 +102,10 @@ impl Saved<'_> {
             return Some(Origin { geometry: geometry.clone(), evidence: Evidence::LayoutNote, open, doubt: None });
         }
         // The first that some CPU can have: what a record tells may be no value of XCR0.
-        let rooms = [state.accumulated_xcr0, state.host_mask(), Some(header.present() & ComponentSet::USER)]
-            .into_iter()
-            .flatten();
+        let rooms =
+            [state.xen.map(|masks| masks.accumulated), state.host_mask(), Some(header.present() & ComponentSet::USER)]
+                .into_iter()
+                .flatten();
         let can_be =
             |room: &ComponentSet| [Offsets::Intel, Offsets::Amd].iter().any(|&cpu| known(*room, cpu).is_some());
         let room = rooms.map(|room| (room | ComponentSet::LEGACY).with_partners()).find(can_be)?;

@@ -9,10 +9,10 @@ use std::ops::Range;
 
 use selfsame_xstate::ComponentSet;
 
-use super::SavedError;
 use super::extents::{Extent, Extents};
 use super::fields::{u16_at, u32_at, u64_at};
 use super::source::Source;
+use super::{SavedError, XenMasks, XenRecord};
 
 /// Types of records.
 const END: u16 = 0;
@@ -61,14 +61,13 @@ pub(super) fn find<F: Read + Seek>(
             let masks: Option<[u8; 16]> = source.array(body + 8)?.filter(|_| body + BEFORE_IMAGE_BYTES <= end);
             let short = || SavedError::malformed(at, "the record of a vCPU's extended state is too short");
             let masks = masks.ok_or_else(short)?;
-            let mask = |offset| u64_at(&masks, offset).map(ComponentSet::from_bits);
+            let mask = |offset| ComponentSet::from_bits(u64_at(&masks, offset).unwrap_or_default());
             let offset = body + BEFORE_IMAGE_BYTES;
             found.add(Extent {
                 number: u16_at(&descriptor, 2).map(u32::from).unwrap_or_default(),
                 offset,
                 len_bytes: end - offset,
-                xcr0: mask(0),
-                accumulated_xcr0: mask(8),
+                xen: Some(XenMasks { kind: XenRecord::Hvm, xcr0: mask(0), accumulated: mask(8) }),
             })?;
         }
         at = end;

@@ -8,6 +8,26 @@ use selfsame_xstate::{ComponentSet, Format, Geometry, Header, LEGACY_BYTES, Xcr0
 
 use super::SavedState;
 
+/// What a record of Xen says of a vCPU beside its image.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct XenMasks {
+    /// The kind of record.
+    pub kind: XenRecord,
+    /// XCR0 when the state was saved.
+    pub xcr0: ComponentSet,
+    /// All that XCR0 ever had.
+    pub accumulated: ComponentSet,
+}
+
+/// A kind of record that holds a vCPU's extended state: each is restored by a function of its own.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum XenRecord {
+    /// CPU_XSAVE in the context of an HVM or PVH guest.
+    Hvm,
+    /// X86_PV_VCPU_XSAVE of a PV guest.
+    Pv,
+}
+
 /// Why Xen does not restore a vCPU from its record; see [`SavedState::record_faults`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -41,7 +61,18 @@ pub enum RecordFault {
         /// How long it would have to be.
         needed_bytes: usize,
     },
-    /// Xen up to 4.3 wrote zeros behind the image, and nothing else may be there.
+    /// A PV guest's record holds more than all that was ever enabled, be it zeros.
+    #[error(
+        "the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes} on the host: that of a pv guest \
+         has no more"
+    )]
+    TooLong {
+        /// How long the image is.
+        len_bytes: usize,
+        /// How long it would have to be.
+        needed_bytes: usize,
+    },
+    /// Xen up to 4.3 wrote zeros behind the image of an HVM guest's vCPU, and nothing else may be there.
     #[error("byte {offset} of the record's image lies behind all that xcr0 ever had, and is not zero")]
     Tail {
         /// The first such byte.
@@ -50,12 +81,12 @@ pub enum RecordFault {
 }
 
 impl SavedState<'_> {
-    /// Names everything for which Xen refuses to restore this vCPU of a guest that may have `permitted` in XCR0; nothing if the
-    /// file does not tell XCR0. `host` is the CPU that is to restore it: what it does not have is not permitted there, and its
+    /// Names everything for which Xen refuses to restore this vCPU of a guest that may have `permitted` in XCR0; nothing if no
+    /// record of Xen holds it. `host` is the CPU that is to restore it: what it does not have is not permitted there, and its
     /// places say how long the image has to be, even where all that moved is absent.
     ///
     /// ```
-    /// use selfsame_formats::saved::SavedState;
+    /// use selfsame_formats::saved::{SavedState, XenMasks, XenRecord};
     /// use selfsame_xstate::{ComponentSet, Geometry};
     ///
     /// let cpu = Geometry::read(|subleaf| match subleaf {
@@ -64,13 +95,14 @@ impl SavedState<'_> {
     ///     _ => [0; 4],
     /// });
     /// let image = [0; 832];
-    /// let set = |bits| Some(ComponentSet::from_bits(bits));
-    /// let state = SavedState { number: 0, image: &image, xcr0: set(5), accumulated_xcr0: set(7) };
+    /// let [xcr0, accumulated] = [5, 7].map(ComponentSet::from_bits);
+    /// let xen = Some(XenMasks { kind: XenRecord::Hvm, xcr0, accumulated });
+    /// let state = SavedState { number: 0, image: &image, xen };
     /// let faults = state.record_faults(&cpu, ComponentSet::from_bits(7));
     /// assert_eq!(faults.iter().map(ToString::to_string).collect::<Vec<_>>(), ["xcr0 0x5 has avx without sse"]);
     /// ```
     pub fn record_faults(&self, host: &Geometry, permitted: ComponentSet) -> Vec<RecordFault> {
-        let (Some(xcr0), Some(accumulated)) = (self.xcr0, self.accumulated_xcr0) else { return Vec::new() };
+        let Some(XenMasks { kind, xcr0, accumulated }) = self.xen else { return Vec::new() };
         let header = self.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
         let header = header.map(Header::from_bytes).unwrap_or_default();
         let permitted = permitted & (host.user() | ComponentSet::LEGACY);
@@ -86,6 +118,8 @@ impl SavedState<'_> {
             let len_bytes = self.image.len();
             match self.image.get(needed_bytes..) {
                 None => faults.push(RecordFault::TooShort { len_bytes, needed_bytes }),
+                Some([]) => {}
+                Some(_) if kind == XenRecord::Pv => faults.push(RecordFault::TooLong { len_bytes, needed_bytes }),
                 Some(tail) => {
                     let offset = tail.iter().position(|&byte| byte != 0);
                     faults.extend(offset.map(|offset| RecordFault::Tail { offset: needed_bytes + offset }));

@@ -12,7 +12,7 @@ use selfsame_xstate::ComponentSet;
 use super::extents::{Extent, Extents};
 use super::fields::{be_u32_at, u16_at, u32_at, u64_at};
 use super::source::Source;
-use super::{SavedError, xen_hvm};
+use super::{SavedError, XenMasks, XenRecord, xen_hvm};
 
 /// The file of `xl save`: 32 bytes, then byte order, two words of flags, and how long what is optional is.
 const XL_MAGIC: &[u8; 32] = b"Xen saved domain, xl format\n \0 \r";
@@ -125,14 +125,13 @@ fn find_in_libxc<F: Read + Seek>(source: &mut Source<F>, start: u64, found: &mut
 
 /// Where the image of one vCPU of a PV guest lies in its record, which begins with these fields.
 fn pv_extent(fields: &[u8], record: &Record) -> Extent {
-    let mask = |offset| u64_at(fields, offset).map(ComponentSet::from_bits);
+    let mask = |offset| ComponentSet::from_bits(u64_at(fields, offset).unwrap_or_default());
     let offset = record.body + PV_BEFORE_IMAGE_BYTES;
     Extent {
         number: u32_at(fields, 0).unwrap_or_default(),
         offset,
         len_bytes: record.end - offset,
-        xcr0: mask(8),
-        accumulated_xcr0: mask(16),
+        xen: Some(XenMasks { kind: XenRecord::Pv, xcr0: mask(8), accumulated: mask(16) }),
     }
 }
 
