@@ -1,13 +1,15 @@
 //! Extended state in files that are larger than memory should be, or not what they ought to be.
 #![expect(clippy::unwrap_used, reason = "a test's helpers fail by panicking")]
 
+#[path = "../../xstate/tests/machines/mod.rs"]
+mod machines;
 mod saved_files;
 
 use std::fs::{self, File};
 use std::io::{Cursor, Seek, SeekFrom, Write};
 use std::path::Path;
 
-use selfsame_formats::saved::{self, Doubt, SavedError, SavedFile, SavedFormat};
+use selfsame_formats::saved::{self, Doubt, RecordFault, SavedError, SavedFile, SavedFormat};
 
 use saved_files::{core, elf, hvm_context, hvm_xsave, layout_note, libxc, libxl, note, pv_xsave, record, thread, xl};
 
@@ -172,6 +174,24 @@ fn threads_without_an_id_of_their_own_are_kept_apart() {
     assert_eq!(states, [(0, 1), (1, 2), (2, 3), (3, 4)]);
     let reason = "0, 2, 3: numbers made up for threads without such a note of their own, which tells the id";
     assert_eq!((&*saved.findings[0].what, &*saved.findings[0].reason), ("NT_PRSTATUS", reason));
+}
+
+#[test]
+fn xen_refuses_a_header_for_what_cpus_pass_over() {
+    let milan = machines::milan();
+    let faults = |xcomp_bv: u64, reserved: Option<usize>| {
+        let mut image = [0; 832];
+        image[520..528].copy_from_slice(&xcomp_bv.to_le_bytes());
+        reserved.into_iter().for_each(|at| image[at] = 1);
+        let bytes = hvm_context(&[hvm_xsave(0, 7, 7, &image)]);
+        saved::read(&bytes).unwrap().states[0].record_faults(&milan, milan.user())
+    };
+    assert_eq!(faults(0, None), []);
+    for at in 528..576 {
+        assert_eq!(faults(0, Some(at)), [RecordFault::ReservedBytes], "{at}");
+    }
+    assert_eq!(faults(7, None), [RecordFault::CompactionBits { xcomp_bv: 7 }]);
+    assert_eq!(faults(1 << 63, Some(560)), [RecordFault::ReservedBytes, RecordFault::Compacted]);
 }
 
 #[test]

@@ -169,6 +169,7 @@ fn record_member(fault: &RecordFault) -> RefusalMember {
         | RecordFault::NeverEnabled { components }
         | RecordFault::NotAccumulated { components } => components.to_string(),
         RecordFault::Xcr0(_) | RecordFault::Accumulated(_) => "xcr0".to_owned(),
+        RecordFault::Compacted | RecordFault::CompactionBits { .. } | RecordFault::ReservedBytes => "header".to_owned(),
         _ => "record".to_owned(),
     };
     let rule = match fault {

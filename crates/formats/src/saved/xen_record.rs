@@ -53,6 +53,15 @@ pub enum RecordFault {
     /// The image is compacted.
     #[error("the image is compacted, and records hold standard ones")]
     Compacted,
+    /// XCOMP_BV of a standard image is not zero.
+    #[error("xcomp_bv is {xcomp_bv:#x}, and records hold zero there")]
+    CompactionBits {
+        /// The value.
+        xcomp_bv: u64,
+    },
+    /// Bytes of the header that mean nothing yet are not zero. CPUs ignore most of them in a standard image; Xen does not.
+    #[error("bytes 16 to 63 of the header are not zero")]
+    ReservedBytes,
     /// The record does not hold all that was ever enabled, as the host lays it out.
     #[error("the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes} on the host")]
     TooShort {
@@ -111,6 +120,10 @@ impl SavedState<'_> {
         let beyond = |set: ComponentSet| Some(set - accumulated).filter(|components| !components.is_empty());
         faults.extend(beyond(xcr0).map(|components| RecordFault::NeverEnabled { components }));
         faults.extend(beyond(header.present()).map(|components| RecordFault::NotAccumulated { components }));
+        faults.extend((header.reserved != [0; 6]).then_some(RecordFault::ReservedBytes));
+        if header.format() == Format::Standard && header.xcomp_bv != 0 {
+            faults.push(RecordFault::CompactionBits { xcomp_bv: header.xcomp_bv });
+        }
         if header.format() == Format::Compacted {
             faults.push(RecordFault::Compacted);
         } else if let Ok(needed_bytes) = host.standard_size(accumulated) {
