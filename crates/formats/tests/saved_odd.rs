@@ -166,6 +166,30 @@ fn a_thread_without_an_image_does_not_hide_the_others() {
 }
 
 #[test]
+fn a_vcpu_is_left_out_as_too_short_if_its_last_state_is() {
+    let read = |records: &[(u32, usize)]| {
+        let records: Vec<_> = records.iter().map(|&(vcpu, len)| pv_xsave(vcpu, 3, 3, &vec![1; len])).collect();
+        let bytes = libxc(3, 1, &records);
+        let saved = saved::read(&bytes).unwrap();
+        let numbers: Vec<_> = saved.states.iter().map(|state| state.number).collect();
+        (numbers, saved.findings.iter().map(ToString::to_string).collect::<Vec<_>>())
+    };
+    assert_eq!(read(&[(0, 100), (1, 576), (0, 576)]), (vec![0, 1], vec![]));
+    let reason = "too short: 0: left out, because the image of 100 bytes is too short: each has 576 or more";
+    assert_eq!(read(&[(0, 576), (1, 576), (0, 100)]), (vec![1], vec![reason.to_owned()]));
+}
+
+#[test]
+fn as_many_states_are_too_much_however_short_they_are() {
+    let empty = note(b"LINUX", 0x202, b"");
+    let of =
+        |count: usize| saved::read(&core(&[empty.repeat(count), thread(7, &[0; 576])])).map(|saved| saved.states.len());
+    let most = (256 << 20) / 576;
+    assert_eq!(of(most - 1), Ok(1));
+    assert_eq!(of(most), Err(SavedError::TooMuch { limit_mib: 256 }));
+}
+
+#[test]
 fn threads_without_an_id_of_their_own_are_kept_apart() {
     let xstate = |byte| note(b"LINUX", 0x202, &[byte; 576]);
     let bytes = core(&[xstate(1), thread(1, &[2; 576]), xstate(3), thread(1, &[4; 576])]);

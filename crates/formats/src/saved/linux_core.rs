@@ -5,7 +5,6 @@
 //! image as long as the host's XCR0 needs. NT_X86_XSAVE_LAYOUT has rows of four 32-bit words, component, size, offset and
 //! flags, for every extended component that the host enables (`arch/x86/include/uapi/asm/elf.h`); flags are zero.
 
-use std::collections::BTreeSet;
 use std::io::{Read, Seek};
 use std::ops::Range;
 
@@ -51,7 +50,7 @@ pub(super) fn is_elf(bytes: &[u8]) -> bool {
 
 /// Finds the states of all threads, and where components lie if the dump tells it.
 pub(super) fn find<F: Read + Seek>(source: &mut Source<F>, found: &mut Extents) -> Result<Notes, SavedError> {
-    let (mut threads, mut notes) = (Vec::new(), Notes::default());
+    let mut notes = Notes::default();
     for segment in segments_of_notes(source)? {
         let mut id = None;
         let mut at = segment.start;
@@ -60,40 +59,25 @@ pub(super) fn find<F: Read + Seek>(source: &mut Source<F>, found: &mut Extents) 
             match (&*note.name, note.kind) {
                 (CORE, NT_PRSTATUS) => id = thread_id(source, &note)?,
                 // Each thread has one of either.
-                (LINUX, NT_X86_XSTATE) => threads.push((id.take(), note.desc)),
+                (LINUX, NT_X86_XSTATE) => {
+                    let Range { start: offset, end } = note.desc;
+                    found.add_apart(id.take(), Extent { number: 0, offset, len_bytes: end - offset, xen: None })?;
+                }
                 (LINUX, NT_X86_XSAVE_LAYOUT) => notes.layout = Some(rows(source, &note)?),
                 _ => {}
             }
             at = note.next;
         }
     }
-    notes.finding = add_threads(threads, found)?;
+    notes.finding = made_up(&found.name_others());
     Ok(notes)
 }
 
-/// Adds the states of threads, each under a number of its own: what else looks like the same thread is another one.
-fn add_threads(threads: Vec<(Option<u32>, Range<u64>)>, found: &mut Extents) -> Result<Option<Finding>, SavedError> {
-    let ids: BTreeSet<u32> = threads.iter().filter_map(|(id, _)| *id).collect();
-    let mut free = (0..=u32::MAX).filter(|number| !ids.contains(number));
-    let (mut taken, mut made_up) = (BTreeSet::new(), Vec::new());
-    for (id, desc) in threads {
-        let number = match id.filter(|&id| taken.insert(id)) {
-            Some(id) => id,
-            None => {
-                let number = free.next().unwrap_or_default();
-                made_up.push(number);
-                number
-            }
-        };
-        let len_bytes = desc.end - desc.start;
-        found.add(Extent { number, offset: desc.start, len_bytes, xen: None })?;
-    }
-    let finding = |reason| Finding { what: "NT_PRSTATUS".to_owned(), line: None, reason };
-    let reason = || {
-        let made_up = numbers(made_up.iter().copied());
-        format!("{made_up}: numbers made up for threads without such a note of their own, which tells the id")
-    };
-    Ok((!made_up.is_empty()).then(|| finding(reason())))
+/// Says which numbers were made up: what else looks like the same thread is another one.
+fn made_up(made_up: &[u32]) -> Option<Finding> {
+    let numbers = numbers(made_up.iter().copied());
+    let reason = format!("{numbers}: numbers made up for threads without such a note of their own, which tells the id");
+    (!made_up.is_empty()).then(|| Finding { what: "NT_PRSTATUS".to_owned(), line: None, reason })
 }
 
 /// Where the notes are: segments that share no byte, so that no note is read twice.
