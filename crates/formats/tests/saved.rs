@@ -261,7 +261,7 @@ fn whatever_is_cut_off_is_refused_with_its_place() {
     for (bytes, shortest) in [(context, 12), (stream, 40)] {
         for len in shortest..bytes.len() {
             let error = saved::read(&bytes[..len]).unwrap_err();
-            assert!(matches!(error, SavedError::Malformed { offset, .. } if offset <= len), "{len}: {error}");
+            assert!(matches!(error, SavedError::Malformed { offset, .. } if offset <= len as u64), "{len}: {error}");
         }
     }
     let short = hvm_context(&[hvm_record(16, 0, &[0; 23])]);

@@ -63,6 +63,18 @@ fn a_guest_is_found_behind_more_memory_than_is_read() {
 }
 
 #[test]
+fn what_is_wrong_behind_more_memory_than_can_be_held_is_told_with_its_place() {
+    let mut file = Sparse::new(&libxc(3, 1, &[])[..40]);
+    file.write(&[1u32.to_le_bytes(), u32::try_from(MEMORY_BYTES).unwrap().to_le_bytes()].concat());
+    file.pass_memory();
+    file.write(&[1u32.to_le_bytes(), u32::try_from(MEMORY_BYTES).unwrap().to_le_bytes()].concat());
+    file.pass_memory();
+    file.write(&pv_xsave(0, 3, 3, b"")[..12]);
+    let offset = 40 + 2 * (8 + MEMORY_BYTES);
+    assert_eq!(SavedFile::read(&file.0), Err(SavedError::Malformed { offset, reason: "the record is cut off" }));
+}
+
+#[test]
 fn the_threads_of_a_core_dump_are_found_before_and_behind_the_memory() {
     let notes = [thread(5, &[1; 576]), thread(6, &[2; 576])];
     let mut before = Sparse::new(&core(&notes));

@@ -186,8 +186,8 @@ pub enum SavedError {
     /// Something in the file is cut off, or contradicts itself.
     #[error("byte {offset}: {reason}")]
     Malformed {
-        /// Where it begins.
-        offset: usize,
+        /// Where it begins; files may be larger than memory.
+        offset: u64,
         /// What is wrong.
         reason: &'static str,
     },
@@ -206,8 +206,8 @@ pub enum SavedError {
 }
 
 impl SavedError {
-    fn malformed(offset: u64, reason: &'static str) -> Self {
-        Self::Malformed { offset: usize::try_from(offset).unwrap_or(usize::MAX), reason }
+    const fn malformed(offset: u64, reason: &'static str) -> Self {
+        Self::Malformed { offset, reason }
     }
 }
 
