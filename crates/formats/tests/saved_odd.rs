@@ -201,6 +201,32 @@ fn as_many_states_are_too_much_however_short_they_are() {
     assert_eq!(of(most), Err(SavedError::TooMuch { limit_mib: 256 }));
 }
 
+/// A note whose name is counted with as many zeros as are written here.
+fn named(name: &[u8], kind: u32, desc: &[u8]) -> Vec<u8> {
+    let mut padded = name.to_vec();
+    padded.resize(name.len().next_multiple_of(4), 0);
+    let lens = [name.len(), desc.len()].map(|len| u32::try_from(len).unwrap().to_le_bytes()).concat();
+    [&lens[..], &kind.to_le_bytes(), &padded, desc].concat()
+}
+
+#[test]
+fn a_notes_name_may_go_without_its_zero_or_have_several() {
+    let mut status = [0; 336];
+    status[32] = 5;
+    let number = |core_name: &[u8], linux_name: &[u8]| {
+        let bytes = core(&[named(core_name, 1, &status), named(linux_name, 0x202, &[0; 576])]);
+        saved::read(&bytes).map(|saved| saved.states[0].number)
+    };
+    for (core_name, linux_name) in
+        [(&b"CORE"[..], &b"LINUX"[..]), (b"CORE\0", b"LINUX\0"), (b"CORE\0\0\0\0", b"LINUX\0\0\0")]
+    {
+        assert_eq!(number(core_name, linux_name), Ok(5));
+    }
+    for other in [&b"LINUXES"[..], b"LINU", b"", b"LINUX\0\0\0\0"] {
+        assert_eq!(number(b"CORE", other), Err(SavedError::NoState { missing: "a note NT_X86_XSTATE" }));
+    }
+}
+
 #[test]
 fn threads_without_an_id_of_their_own_are_kept_apart() {
     let xstate = |byte| note(b"LINUX", 0x202, &[byte; 576]);

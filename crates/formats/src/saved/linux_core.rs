@@ -19,9 +19,11 @@ use super::fields::{u32_at, u64_at};
 use super::source::Source;
 use crate::Finding;
 
-/// Note names.
-const CORE: &[u8] = b"CORE\0";
-const LINUX: &[u8] = b"LINUX\0";
+/// Note names, without the zero that Linux writes behind them: not everybody counts it.
+const CORE: &[u8] = b"CORE";
+const LINUX: &[u8] = b"LINUX";
+/// No name that counts here is longer, its padding included.
+const MOST_NAME_BYTES: u64 = 8;
 /// Note types (`include/uapi/linux/elf.h`).
 const NT_PRSTATUS: u32 = 1;
 const NT_X86_XSTATE: u32 = 0x202;
@@ -127,7 +129,7 @@ fn true_count<F: Read + Seek>(source: &mut Source<F>, header: &FileHeader64<Litt
 }
 
 struct Note {
-    /// The name with the zero behind it; empty where it is longer than any that counts here.
+    /// The name without zeros behind it; empty where it is longer than any that counts here.
     name: Vec<u8>,
     kind: u32,
     /// Where its content lies.
@@ -139,13 +141,16 @@ struct Note {
 fn note_at<F: Read + Seek>(source: &mut Source<F>, at: u64, segment: &Range<u64>) -> Result<Note, SavedError> {
     let cut = || SavedError::malformed(at, "the note is cut off");
     let head: [u8; 12] = source.array(at)?.ok_or_else(cut)?;
-    let [name, desc, kind] = [0, 4, 8].map(|offset| u32_at(&head, offset).unwrap_or_default());
-    let start = at + 12 + u64::from(name).next_multiple_of(4);
-    let end = start + u64::from(desc);
+    let [name_bytes, desc_bytes, kind] = [0, 4, 8].map(|offset| u32_at(&head, offset).unwrap_or_default());
+    let name_bytes = u64::from(name_bytes);
+    let start = at + 12 + name_bytes.next_multiple_of(4);
+    let end = start + u64::from(desc_bytes);
     if end > segment.end {
         return Err(cut());
     }
-    let name = if name <= 8 { source.bytes(at + 12, u64::from(name))?.unwrap_or_default() } else { Vec::new() };
+    let name_bytes = if name_bytes <= MOST_NAME_BYTES { name_bytes } else { 0 };
+    let mut name = source.bytes(at + 12, name_bytes)?.unwrap_or_default();
+    name.truncate(name.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1));
     Ok(Note { name, kind, desc: start..end, next: at + (end - at).next_multiple_of(4) })
 }
 
