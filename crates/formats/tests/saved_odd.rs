@@ -143,6 +143,18 @@ fn the_first_section_header_tells_how_many_program_headers_there_are_if_they_are
 }
 
 #[test]
+fn more_segments_of_notes_than_a_core_dump_has_are_refused() {
+    let once = elf(4, 62, b"notes");
+    let mut bytes = [&once[..64], &once[64..120].repeat(0x1_0001)].concat();
+    let section = bytes.len() as u64;
+    bytes[40..48].copy_from_slice(&section.to_le_bytes());
+    bytes[56..58].copy_from_slice(&[0xFF; 2]);
+    bytes.extend([&[0; 44], &0x1_0001u32.to_le_bytes()[..]].concat());
+    let reason = "more segments of notes than a core dump has";
+    assert_eq!(saved::read(&bytes), Err(SavedError::Malformed { offset: 64 + 56 * 0x1_0000, reason }));
+}
+
+#[test]
 fn a_layout_has_no_more_rows_than_there_are_components() {
     let row = [2, 256, 576];
     assert!(saved::read(&core(&[thread(1, &[0; 832]), layout_note(&[row; 63])])).is_ok());

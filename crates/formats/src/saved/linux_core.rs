@@ -33,6 +33,9 @@ const PR_PID: u64 = 32;
 /// As many components as there can be have a row each in NT_X86_XSAVE_LAYOUT.
 const MOST_LAYOUT_BYTES: u64 = 63 * 16;
 
+/// Linux and gdb write one segment of notes.
+const MOST_SEGMENTS: usize = 1 << 16;
+
 /// The rows of a note NT_X86_XSAVE_LAYOUT.
 pub(super) type Rows = Vec<(u32, Row)>;
 
@@ -109,6 +112,9 @@ fn segments_of_notes<F: Read + Seek>(source: &mut Source<F>) -> Result<Vec<Range
             continue;
         }
         let end = offset.checked_add(len_bytes).filter(|&end| end <= source.len_bytes());
+        if segments.len() == MOST_SEGMENTS {
+            return Err(SavedError::malformed(at, "more segments of notes than a core dump has"));
+        }
         segments.push(offset..end.ok_or_else(|| SavedError::malformed(at, "its notes are cut off"))?);
     }
     let mut sorted = segments.clone();
