@@ -371,7 +371,8 @@ pub(crate) enum XstateCommand {
     #[command(
         after_help = "The image is written in its canonical form: equal states are equal bytes. KVM_SET_XSAVE takes \
         standard images only, and reads 4096 bytes or more: put zeros behind shorter ones.\n\n\
-        Exit status 1: the image is not lawful, or what is in use does not fit; nothing is written then.\n\nExample:\n  \
+        Exit status 1: the image is not lawful, or what is in use does not fit; 2: the image does not tell whose CPU \
+        saved it, and that matters. Nothing is written then.\n\nExample:\n  \
         selfsame xstate convert vcpu0 --to compacted -o vcpu0.compacted\n  \
         selfsame xstate convert vcpu0 --from-host pool/bnode3 --to standard --host pool/bnode4 -o vcpu0.bnode4"
     )]
@@ -414,7 +415,7 @@ pub(crate) struct XstateConvertArguments {
     /// The format
     #[arg(long, value_name = "FORMAT", value_parser = image_format_parser())]
     pub(crate) to: selfsame_xstate::Format,
-    /// The dump of the host that is to load the image [default: the one that saved it]
+    /// The dump of the host that is to load the image [default: the one that saved it, where the image tells it]
     #[arg(long, value_name = "DUMP")]
     pub(crate) host: Option<PathBuf>,
     #[command(flatten)]

@@ -187,6 +187,13 @@ fn no_vendors_places_are_made_up_for_a_compacted_image() {
 }
 
 #[test]
+fn the_help_of_convert_says_when_it_needs_a_host() {
+    let help = run(&["xstate", "convert", "--help"]).stdout.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("[default: the one that saved it, where the image tells it]"), "{help}");
+    assert!(help.contains("2: the image does not tell whose CPU saved it"), "{help}");
+}
+
+#[test]
 fn what_does_not_fit_is_named_and_nothing_is_written() {
     let directory = scratch("xstate-misfit");
     let (written, to) = out(&directory, "out");
