@@ -12,7 +12,6 @@ use serde::Serialize;
 
 use super::convert::write;
 use super::image_file::{HostCpu, ImageFile};
-use super::image_page::header_of;
 use super::readings::readings;
 use crate::Verdict;
 use crate::args::XstateCheckArguments;
@@ -112,7 +111,7 @@ fn answer(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>) -> Resul
     refusals.extend(moved(state, &saver.cpu, asked.host));
     let mut findings: Vec<Finding> =
         saver.doubt.into_iter().map(|doubt| Finding { rule: Rule::Layout, ..doubt }).collect();
-    let header = header_of(state.image);
+    let header = state.header().unwrap_or_default();
     let kvm = readings(state.image, &header, &reader, asked.host).into_iter().filter(|reading| reading.reader == "kvm");
     for fault in kvm.flat_map(|reading| reading.faults.into_iter().chain(reading.quirks)) {
         findings.push(Finding { rule: Rule::Layout, ..Finding::malformed("KVM_SET_XSAVE", fault.reason) });
@@ -122,7 +121,7 @@ fn answer(asked: &Asked<'_>, saved: &Saved<'_>, state: &SavedState<'_>) -> Resul
 
 /// Refuses a standard image that has something in other places than the host; a compacted one tells its places itself.
 fn moved(state: &SavedState<'_>, saver: &HostCpu, host: &HostCpu) -> Option<RefusalMember> {
-    let header = header_of(state.image);
+    let header = state.header().unwrap_or_default();
     let place = |cpu: &HostCpu, component| cpu.geometry.row(component).map(|row| (row.offset_bytes, row.size_bytes));
     let is_moved = |component: &Component| match (place(saver, *component), place(host, *component)) {
         (Some(here), Some(there)) => here != there,

@@ -130,19 +130,13 @@ impl ImageFile {
             _ => "what it tells of its cpu",
         };
         // What the file does not tell is not what an image is refused for: it was a CPU that saved it.
+        let mxcsr_mask = state.mxcsr_mask().unwrap_or(MxcsrMask::AMD);
         let (addresses, cet) = (LinearAddresses::Bits57, CetControls::ALL);
         let told_by = format!("{}: {what}", shown(&self.path));
-        let (name, geometry, mxcsr_mask) = (self.name(), origin.geometry, mxcsr_mask(state));
+        let (name, geometry) = (self.name(), origin.geometry);
         let cpu = Rc::new(HostCpu { name, told_by, geometry, mxcsr_mask, addresses, cet });
         Ok(Saver { cpu, evidence, doubt, open: origin.open })
     }
-}
-
-/// The bits of MXCSR that the CPU has which saved a state; all that any CPU has, where it does not tell.
-fn mxcsr_mask(state: &SavedState<'_>) -> MxcsrMask {
-    let field = state.image.get(28..).and_then(|rest| rest.first_chunk()).map_or(0, |field| u32::from_le_bytes(*field));
-    let of_amd = MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits();
-    if field == 0 || field & of_amd != 0 { MxcsrMask::AMD } else { MxcsrMask::COMMON }
 }
 
 /// The parts of CET that a CPU with these leaves has.

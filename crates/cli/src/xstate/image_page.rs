@@ -1,9 +1,7 @@
 //! `xstate show` of a file with saved images: what is in them, where it lies, and who would load them.
 
 use selfsame_formats::saved::{Saved, SavedState, XenMasks};
-use selfsame_xstate::{
-    Component, ComponentSet, EXTENDED_START_BYTES, Format, Header, Image, LEGACY_BYTES, Layout, Reader,
-};
+use selfsame_xstate::{Component, ComponentSet, EXTENDED_START_BYTES, Format, Header, Image, Layout, Reader};
 use serde::Serialize;
 
 use super::image_file::{ImageFile, Saver};
@@ -76,7 +74,7 @@ pub(super) fn show(file: &ImageFile, output: Output) -> Result<Verdict, Problem>
     let mut shown = Vec::new();
     for state in &saved.states {
         let saver = file.saver(&saved, state)?;
-        shown.push(Shown { state, saver, header: header_of(state.image) });
+        shown.push(Shown { state, saver, header: state.header().unwrap_or_default() });
     }
     if output.json {
         let images = shown.iter().map(member).collect();
@@ -96,12 +94,6 @@ pub(super) fn show(file: &ImageFile, output: Output) -> Result<Verdict, Problem>
         page.print()?;
     }
     Ok(Verdict::Done)
-}
-
-/// The header; zeros where the image is too short to have one, which the strict reading tells.
-pub(super) fn header_of(image: &[u8]) -> Header {
-    let bytes = image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
-    bytes.map(Header::from_bytes).unwrap_or_default()
 }
 
 impl Shown<'_> {

@@ -1,8 +1,6 @@
 //! Whether an image is one that Selfsame wrote: such can be written over, because it can be made again.
 
-use selfsame_xstate::{
-    ComponentSet, Format, Geometry, Header, LEGACY_BYTES, Layout, LinearAddresses, MxcsrMask, Offsets, Reader,
-};
+use selfsame_xstate::{ComponentSet, Format, Geometry, Layout, LinearAddresses, MxcsrMask, Offsets, Reader};
 
 use super::SavedState;
 use super::origin::{known, sized};
@@ -21,8 +19,7 @@ impl SavedState<'_> {
     /// # Ok::<(), selfsame_formats::saved::SavedError>(())
     /// ```
     pub fn is_canonical(&self) -> bool {
-        let header = self.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
-        let Some(header) = header.map(Header::from_bytes) else { return false };
+        let Some(header) = self.header() else { return false };
         let places = match header.format() {
             Format::Standard => header.present() & ComponentSet::USER,
             Format::Compacted => sized(header.places()),

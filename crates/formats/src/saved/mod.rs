@@ -38,7 +38,7 @@ mod xsave;
 use std::fmt;
 use std::io::{self, Cursor, Read, Seek};
 
-use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES, Geometry};
+use selfsame_xstate::{ComponentSet, EXTENDED_START_BYTES, Geometry, Header, LEGACY_BYTES, MxcsrMask};
 
 use crate::Finding;
 use extents::{Extent, Extents, MOST_IMAGE_BYTES};
@@ -153,7 +153,24 @@ pub struct SavedState<'a> {
     pub xen: Option<XenMasks>,
 }
 
+/// Where MXCSR_MASK lies (SDM vol. 1, 10.5.1).
+const MXCSR_MASK: usize = 28;
+
 impl SavedState<'_> {
+    /// The image's header; `None` where the image is too short to have one, as no state of [`read`] is.
+    pub fn header(&self) -> Option<Header> {
+        let header = self.image.get(LEGACY_BYTES as usize..)?.first_chunk()?;
+        Some(Header::from_bytes(header))
+    }
+
+    /// The bits of MXCSR that the CPU has which saved the state: [`MxcsrMask::AMD`] where MXCSR_MASK has bit 17, misaligned SSE,
+    /// which is AMD's alone (APM vol. 1, 4.2.2), otherwise [`MxcsrMask::COMMON`]; `None` where nobody wrote it and it is zero.
+    pub fn mxcsr_mask(&self) -> Option<MxcsrMask> {
+        let mask = fields::u32_at(self.image, MXCSR_MASK).filter(|&mask| mask != 0)?;
+        let of_amd = MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits();
+        Some(if mask & of_amd == 0 { MxcsrMask::COMMON } else { MxcsrMask::AMD })
+    }
+
     /// What the host has in its XCR0, which Linux writes into bytes 464 to 471; `None` where they are zero.
     pub fn host_mask(&self) -> Option<ComponentSet> {
         let mask = fields::u64_at(self.image, 464)?;

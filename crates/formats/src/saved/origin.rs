@@ -2,16 +2,10 @@
 
 use std::fmt;
 
-use selfsame_xstate::{
-    Component, ComponentSet, EXTENDED_START_BYTES, Format, Geometry, Header, LEGACY_BYTES, MxcsrMask, Offsets, Row,
-};
+use selfsame_xstate::{Component, ComponentSet, EXTENDED_START_BYTES, Format, Geometry, MxcsrMask, Offsets, Row};
 
-use super::fields::u32_at;
 use super::{Saved, SavedFormat, SavedState};
 use crate::Finding;
-
-/// Where MXCSR_MASK lies (SDM vol. 1, 10.5.1).
-const MXCSR_MASK: usize = 28;
 
 /// The places of the CPU that saved a state, and what tells of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -92,10 +86,9 @@ impl Saved<'_> {
     /// All but [`Evidence::LayoutNote`] follow from what each vendor has always done, which nothing promises: whoever knows the
     /// host takes its leaf 0xD instead.
     pub fn origin(&self, state: &SavedState<'_>) -> Option<Origin> {
-        let header = state.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
-        let header = Header::from_bytes(header?);
+        let header = state.header()?;
         if header.format() == Format::Compacted {
-            return compacted(state.image, header.places());
+            return compacted(state, header.places());
         }
         if let Some(geometry) = &self.layout {
             let open = ComponentSet::EMPTY;
@@ -109,8 +102,8 @@ impl Saved<'_> {
         let can_be =
             |room: &ComponentSet| [Offsets::Intel, Offsets::Amd].iter().any(|&cpu| known(*room, cpu).is_some());
         let room = rooms.map(|room| (room | ComponentSet::LEGACY).with_partners()).find(can_be)?;
-        let origin = standard(state.image, room, header.present())?;
-        let doubt = match (origin.evidence, vendor_by_mask(state.image)) {
+        let origin = standard(state, room, header.present())?;
+        let doubt = match (origin.evidence, vendor_by_mask(state)) {
             (Evidence::Length(Offsets::Intel) | Evidence::Components(Offsets::Intel), Some(Offsets::Amd)) => {
                 Some(Doubt::MaskOfAmd)
             }
@@ -126,10 +119,13 @@ pub(super) fn known(set: ComponentSet, offsets: Offsets) -> Option<Geometry> {
     let user = set & ComponentSet::USER;
     let supervisor = set - user;
     let geometry = Geometry::read(|subleaf| match subleaf {
-        0 => halves(user),
+        0 => {
+            let (low, high) = user.halves();
+            [low, 0, 0, high]
+        }
         // XSAVEC and XSAVES are there: what they write has one layout, whoever has them.
         1 => {
-            let [low, _, _, high] = halves(supervisor);
+            let (low, high) = supervisor.halves();
             [0xF, 0, low, high]
         }
         _ => [0; 4],
@@ -138,22 +134,16 @@ pub(super) fn known(set: ComponentSet, offsets: Offsets) -> Option<Geometry> {
     (geometry.components() == set).then_some(geometry)
 }
 
-/// A mask in EAX and EDX.
-fn halves(set: ComponentSet) -> [u32; 4] {
-    let [a, b, c, d, e, f, g, h] = set.bits().to_le_bytes();
-    [u32::from_le_bytes([a, b, c, d]), 0, 0, u32::from_le_bytes([e, f, g, h])]
-}
-
 /// What of a set has the same size on every CPU that has it.
 pub(super) fn sized(set: ComponentSet) -> ComponentSet {
     set.iter().filter(|component| component.described().is_some_and(|row| row.size_bytes.is_some())).collect()
 }
 
-fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
+fn compacted(state: &SavedState<'_>, places: ComponentSet) -> Option<Origin> {
     let sized = (sized(places) | ComponentSet::LEGACY).with_partners();
     let origin = |geometry: Geometry, open| Some(Origin { geometry, evidence: Evidence::Compacted, open, doubt: None });
     match (known(sized, Offsets::Intel), known(sized, Offsets::Amd)) {
-        (Some(intel), Some(amd)) => match vendor_by_mask(image) {
+        (Some(intel), Some(amd)) => match vendor_by_mask(state) {
             Some(Offsets::Intel) => origin(intel, ComponentSet::EMPTY),
             Some(Offsets::Amd) => origin(amd, ComponentSet::EMPTY),
             None => {
@@ -165,7 +155,7 @@ fn compacted(image: &[u8], places: ComponentSet) -> Option<Origin> {
     }
 }
 
-fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<Origin> {
+fn standard(state: &SavedState<'_>, room: ComponentSet, present: ComponentSet) -> Option<Origin> {
     let origin =
         |geometry: Geometry, evidence| Some(Origin { geometry, evidence, open: ComponentSet::EMPTY, doubt: None });
     let (intel, amd) = match (known(room, Offsets::Intel), known(room, Offsets::Amd)) {
@@ -176,14 +166,14 @@ fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<O
     };
     let fits = |geometry: &Geometry| {
         let size_bytes = geometry.standard_size(room).ok().and_then(|size| usize::try_from(size).ok());
-        size_bytes == Some(image.len())
+        size_bytes == Some(state.image.len())
     };
     match (fits(&intel), fits(&amd)) {
         (true, false) => return origin(intel, Evidence::Length(Offsets::Intel)),
         (false, true) => return origin(amd, Evidence::Length(Offsets::Amd)),
         _ => {}
     }
-    match vendor_by_mask(image) {
+    match vendor_by_mask(state) {
         Some(Offsets::Intel) => origin(intel, Evidence::MxcsrMask(Offsets::Intel)),
         Some(Offsets::Amd) => origin(amd, Evidence::MxcsrMask(Offsets::Amd)),
         None => {
@@ -194,10 +184,10 @@ fn standard(image: &[u8], room: ComponentSet, present: ComponentSet) -> Option<O
     }
 }
 
-/// Whose CPU wrote MXCSR_MASK: bit 17, misaligned SSE, is AMD's alone (APM vol. 1, 4.2.2). It is zero where nobody wrote it.
-fn vendor_by_mask(image: &[u8]) -> Option<Offsets> {
-    let mask = u32_at(image, MXCSR_MASK).filter(|&mask| mask != 0)?;
-    Some(if mask & MxcsrMask::AMD.bits() & !MxcsrMask::COMMON.bits() == 0 { Offsets::Intel } else { Offsets::Amd })
+/// Whose CPU wrote MXCSR_MASK.
+fn vendor_by_mask(state: &SavedState<'_>) -> Option<Offsets> {
+    let mask = state.mxcsr_mask()?;
+    Some(if mask == MxcsrMask::AMD { Offsets::Amd } else { Offsets::Intel })
 }
 
 /// The geometry that a core dump's note tells, as far as it can be, and what is wrong with it. What it does not tell, such as
@@ -213,7 +203,7 @@ pub(super) fn of_rows(rows: &[(u32, Row)]) -> (Geometry, Vec<Finding>) {
         .fold(EXTENDED_START_BYTES, u32::max);
     let geometry = Geometry::read(|subleaf| match subleaf {
         0 => {
-            let [low, _, _, high] = halves(user);
+            let (low, high) = user.halves();
             [low, EXTENDED_START_BYTES, end_bytes, high]
         }
         1 => [0xF, 0, 0, 0],

@@ -4,7 +4,7 @@
 //! XEN_DOMCTL_setvcpuextstate in `xen/arch/x86/domctl.c`. Xen does not look at MXCSR. How long an image has to be is asked of
 //! the CPU that restores it, wherever it was saved: `xstate_uncompressed_size` of all that XCR0 ever had.
 
-use selfsame_xstate::{ComponentSet, Format, Geometry, Header, LEGACY_BYTES, Xcr0Error, xcr0_faults};
+use selfsame_xstate::{ComponentSet, Format, Geometry, Xcr0Error, xcr0_faults};
 
 use super::SavedState;
 
@@ -112,8 +112,7 @@ impl SavedState<'_> {
     /// ```
     pub fn record_faults(&self, host: &Geometry, permitted: ComponentSet) -> Vec<RecordFault> {
         let Some(XenMasks { kind, xcr0, accumulated }) = self.xen else { return Vec::new() };
-        let header = self.image.get(LEGACY_BYTES as usize..).and_then(|rest| rest.first_chunk());
-        let header = header.map(Header::from_bytes).unwrap_or_default();
+        let header = self.header().unwrap_or_default();
         let permitted = permitted & (host.user() | ComponentSet::LEGACY);
         let mut faults: Vec<RecordFault> = xcr0_faults(xcr0.bits(), permitted).map(RecordFault::Xcr0).collect();
         faults.extend(xcr0_faults(accumulated.bits(), permitted).map(RecordFault::Accumulated));
