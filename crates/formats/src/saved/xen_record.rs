@@ -72,8 +72,8 @@ pub enum RecordFault {
     },
     /// A PV guest's record holds more than all that was ever enabled, be it zeros.
     #[error(
-        "the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes} on the host: that of a pv guest \
-         has no more"
+        "the record has an image of {len_bytes} bytes, and what xcr0 ever had takes {needed_bytes} on the host: that of a \
+         pv guest has no more"
     )]
     TooLong {
         /// How long the image is.
