@@ -1,6 +1,8 @@
 //! Files with extended state: XSAVE areas, Linux core dumps, Xen's records and streams.
 
-use selfsame_formats::saved;
+use std::io::Cursor;
+
+use selfsame_formats::saved::{self, SavedFile};
 use selfsame_xstate::Reader;
 
 use crate::Target;
@@ -14,12 +16,16 @@ pub const TARGET: Target = Target {
     max_len_bytes: 16 << 10,
 };
 
-/// Reads the file, and each area in it by its own CPU's places.
+/// Reads the file, at once and here and there, and each area in it by its own CPU's places.
 pub fn run(bytes: &[u8]) {
-    let Ok(saved) = saved::read(bytes) else { return };
+    let read = saved::read(bytes);
+    let file = SavedFile::read(Cursor::new(bytes));
+    assert_eq!(file.as_ref().map(SavedFile::saved).map_err(|error| *error), read);
+    let Ok(saved) = read else { return };
     assert!(saved::detect(bytes).is_some());
     for state in &saved.states {
         let Some(origin) = saved.origin(state) else { continue };
+        state.record_faults(&origin.geometry, origin.geometry.user());
         let reader = Reader::new(&origin.geometry, origin.geometry.components());
         if let Ok(image) = reader.read(state.image) {
             assert!(image.present().is_subset_of(origin.geometry.components()));
