@@ -1,6 +1,6 @@
 //! An administrator's `cpuid=` words: features taken away or asked for.
 
-use crate::feature::Kind;
+use crate::feature::{Kind, Relation};
 use crate::featureset::Featureset;
 use crate::leaves::Leaves;
 use crate::model::{FIRST_MSR_WORD, MSRS, WORDS};
@@ -92,6 +92,9 @@ impl Trims {
         if names_vendor(place.word()) {
             return Err(TrimReason::Vendor);
         }
+        if table::feature_at(place).is_some_and(|row| matches!(row.relation, Relation::Derived | Relation::Dynamic)) {
+            return Err(TrimReason::Follows);
+        }
         if let Some(kept) = scope.kept.get_mut(place.word().index()) {
             *kept &= !place.mask();
         }
@@ -161,6 +164,9 @@ pub enum TrimReason {
     /// No such place.
     #[error("not a register or msr of the model, as in 00000007.0.ebx=ffffffff")]
     Place,
+    /// The bit follows from features, or from what the guest does: taken away, it would be back.
+    #[error("it follows from other features: take those away")]
+    Follows,
     /// The vendor's name is no set of bits, of which a guest could see some.
     #[error("the vendor's name has no bits to take away")]
     Vendor,

@@ -155,6 +155,13 @@ fn what_a_newer_kvm_says_of_itself_is_not_passed_on() {
 }
 
 #[test]
+fn what_follows_from_features_is_not_taken_away_alone() {
+    for word in ["no-xcr0-avx", "no-osxsave", "hvm:no-xcr0-pkru"] {
+        assert_eq!(word.parse::<Trims>().unwrap_err().reason, TrimReason::Follows, "{word}");
+    }
+}
+
+#[test]
 fn a_vendor_is_a_whole_name() {
     for word in ["00000000.ebx=0", "00000000.edx=ffffffff", "no-00000000.ecx[3]", "kvm:00000000.ecx=1"] {
         assert_eq!(word.parse::<Trims>().unwrap_err().reason, TrimReason::Vendor, "{word}");
