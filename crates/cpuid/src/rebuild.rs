@@ -362,7 +362,9 @@ static OF_THE_CPU: [u32; WORDS] = {
 pub(crate) fn clear_what_is_not_the_cpus(leaves: &mut Leaves) {
     clear_out_of_range(leaves);
     let signature = leaves.get(1, 0).eax & SIGNATURE;
-    let vendor = leaves.get(0, 0);
+    let leaf_0 = leaves.get(0, 0);
+    // Half a name is nobody's.
+    let vendor = if leaf_0.has_half_a_vendor() { Regs { eax: leaf_0.eax, ..Regs::ZERO } } else { leaf_0 };
     for (word, kept) in leaves.words_mut().iter_mut().zip(&OF_THE_CPU) {
         *word &= kept;
     }

@@ -35,6 +35,13 @@ impl Regs {
         self.eax | self.ebx | self.ecx | self.edx == 0
     }
 
+    /// Whether a part of the vendor's name, which leaf 0 has in EBX, ECX and EDX, is zero and the rest is not.
+    pub(crate) const fn has_half_a_vendor(self) -> bool {
+        let (is_whole, is_absent) =
+            (self.ebx != 0 && self.ecx != 0 && self.edx != 0, self.ebx | self.ecx | self.edx == 0);
+        !is_whole && !is_absent
+    }
+
     /// One register.
     pub const fn get(self, register: Register) -> u32 {
         match register {

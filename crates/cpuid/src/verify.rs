@@ -12,7 +12,6 @@ use crate::model;
 use crate::place::{Place, Register, Word, WordSource};
 use crate::policy::Policy;
 use crate::rebuild::{Floor, rebuild};
-use crate::regs::Regs;
 use crate::rule::Rule;
 use crate::table::{self, leaf_01};
 use crate::vendor::VendorName;
@@ -217,8 +216,7 @@ impl Policy {
                 fault(Fault::Unnamed { word, bits });
             }
         }
-        let Regs { ebx, ecx, edx, .. } = leaves.get(0, 0);
-        if [ebx, ecx, edx].contains(&0) && [ebx, ecx, edx] != [0; 3] {
+        if leaves.get(0, 0).has_half_a_vendor() {
             fault(Fault::Vendor { name: leaves.vendor_name() });
         }
         let set = self.features();

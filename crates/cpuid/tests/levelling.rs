@@ -166,6 +166,8 @@ fn a_vendor_is_a_whole_name() {
     for word in ["00000000.ebx=0", "00000000.edx=ffffffff", "no-00000000.ecx[3]", "kvm:00000000.ecx=1"] {
         assert_eq!(word.parse::<Trims>().unwrap_err().reason, TrimReason::Vendor, "{word}");
     }
+    let half = host(&cpu([0, 0, INTEL[2]], 0x806f8, &[]), Kind::Kvm);
+    assert!(half.default().verify(|_| ()) && half.default().leaves.vendor_name() == Leaves::new().vendor_name());
     let mut policy = host(&cpu(INTEL, 0x806f8, &[]), Kind::Kvm).default().clone();
     assert!(policy.verify(|_| ()));
     let name = policy.leaves.get(0, 0);
