@@ -39,8 +39,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Arguments, Command, SwitchCommand, XstateCommand};
+use args::{Arguments, Command, SwitchCommand};
 use problem::Problem;
+use xstate::XstateCommand;
 
 /// How a command ended that could be carried out.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

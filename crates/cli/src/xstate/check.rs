@@ -10,11 +10,11 @@ use selfsame_xstate::{
 };
 use serde::Serialize;
 
+use super::arguments::XstateCheckArguments;
 use super::convert::write;
 use super::image_file::{HostCpu, ImageFile};
 use super::readings::readings;
 use crate::Verdict;
-use crate::args::XstateCheckArguments;
 use crate::document::read_policy;
 use crate::finding::Finding;
 use crate::json::{FindingMember, RefusalMember, SCHEMA, SideMember, print_document};

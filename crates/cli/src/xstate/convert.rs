@@ -4,10 +4,10 @@ use selfsame_xstate::{
     Component, ComponentSet, Configurations, Format, Image, InterfaceError, Layout, Reader, WriteError,
 };
 
+use super::arguments::XstateConvertArguments;
 use super::format_name;
 use super::image_file::{HostCpu, ImageFile};
 use crate::Verdict;
-use crate::args::XstateConvertArguments;
 use crate::output_file::{self, Over, Written, is_stdout};
 use crate::problem::{Problem, shown};
 use crate::terminal::{complain, note, print};

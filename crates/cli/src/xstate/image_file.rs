@@ -8,8 +8,8 @@ use selfsame_cpuid::{Leaves, Policy, Regs};
 use selfsame_formats::saved::{Evidence, Saved, SavedError, SavedFile, SavedState};
 use selfsame_xstate::{CetControls, ComponentSet, Configurations, Geometry, LinearAddresses, MxcsrMask};
 
+use super::arguments::ImageArguments;
 use super::kept;
-use crate::args::ImageArguments;
 use crate::document::{self, name_of};
 use crate::finding::Finding;
 use crate::host::load_one;

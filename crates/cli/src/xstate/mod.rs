@@ -1,5 +1,6 @@
 //! `xstate`: what hosts keep of a guest's registers, and what was saved of them.
 
+mod arguments;
 mod check;
 mod convert;
 mod drawing;
@@ -14,13 +15,14 @@ use selfsame_formats::saved::SavedError;
 use selfsame_xstate::Format;
 
 use crate::Verdict;
-use crate::args::XstateShowArguments;
 use crate::document;
 use crate::host::Machine;
 use crate::problem::Problem;
 use crate::sources::Sources;
+use arguments::XstateShowArguments;
 use image_file::{ImageFile, Opened};
 
+pub(crate) use arguments::{XstateArguments, XstateCommand};
 pub(crate) use check::run as check;
 pub(crate) use convert::run as convert;
 

@@ -13,7 +13,8 @@ pub(super) struct Source<F> {
 
 impl<F: Read + Seek> Source<F> {
     pub(super) fn new(mut file: F) -> Result<Self, SavedError> {
-        let len_bytes = file.seek(SeekFrom::End(0)).map_err(|error| failed(&error))?;
+        // No file is longer than its offsets can say: sums of a place in it and a length that it tells fit.
+        let len_bytes = file.seek(SeekFrom::End(0)).map_err(|error| failed(&error))?.min(u64::MAX >> 1);
         file.rewind().map_err(|error| failed(&error))?;
         Ok(Self { file: BufReader::new(file), at: 0, len_bytes })
     }
