@@ -358,7 +358,7 @@ fn disagreements(disagreement: &Disagreement, seen: &[Seen<'_>]) -> Vec<LevelRef
         };
         refusals.push(refusal(component.to_string(), Rule::Layout, Rule::Layout.meaning(), &place));
     }
-    if disagreement.has_topologies() {
+    if disagreement.do_topologies_differ() {
         let topology = |policy: &Policy| policy.topology.map(|topology| SideMember::Text(topology.to_string()));
         refusals.push(refusal("topology".to_owned(), Rule::Topology, Rule::Topology.meaning(), &topology));
     }

@@ -83,7 +83,7 @@ pub struct Leveller<'a> {
 pub struct Disagreement {
     values: u64,
     states: ComponentSet,
-    has_topologies: bool,
+    do_topologies_differ: bool,
     is_empty: bool,
 }
 
@@ -93,7 +93,7 @@ impl Disagreement {
         let values = self.values().map(|row| (What::Value(row.name), Rule::Equal));
         let states = self.states.iter().map(|c| (What::Components(ComponentSet::EMPTY.with(c)), Rule::Layout));
         let empty = self.is_empty.then_some((What::Name("hosts"), Rule::Malformed));
-        let topology = self.has_topologies.then_some((What::Name("topology"), Rule::Topology));
+        let topology = self.do_topologies_differ.then_some((What::Name("topology"), Rule::Topology));
         values.chain(states).chain(topology).chain(empty)
     }
 
@@ -103,8 +103,8 @@ impl Disagreement {
     }
 
     /// Whether some hosts are policies with different topologies.
-    pub const fn has_topologies(&self) -> bool {
-        self.has_topologies
+    pub const fn do_topologies_differ(&self) -> bool {
+        self.do_topologies_differ
     }
 
     /// The state components that lie in different places.
@@ -154,7 +154,7 @@ impl<'a> Leveller<'a> {
             disagreement: Disagreement {
                 values: 0,
                 states: ComponentSet::EMPTY,
-                has_topologies: false,
+                do_topologies_differ: false,
                 is_empty: false,
             },
             floor: Floor { basic: 0, leaf_7: 0, extended: 0 },
@@ -176,7 +176,7 @@ impl<'a> Leveller<'a> {
             self.fold_words(&host.leaves);
         }
         // Hardware gives any topology; a host that is a policy with one takes no guest with another.
-        self.disagreement.has_topologies |=
+        self.disagreement.do_topologies_differ |=
             self.topology.is_some_and(|mine| host.topology.is_some_and(|theirs| mine != theirs));
         self.topology = self.topology.or(host.topology);
         self.fold_hypervisor(&host.leaves);
